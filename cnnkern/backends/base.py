@@ -1,0 +1,51 @@
+"""What a backend is, and the `Step` that every road ends in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..graph.ir import Graph
+from ..ops.base import Counts, Spec
+
+
+@dataclass
+class Step:
+    """One kernel with everything it needs, ready to run: made by a plan, run by one loop.
+
+    `run` takes the arrays of `inputs` (None where absent) and returns the arrays of `outputs`; a backend whose steps
+    live in a native program leaves it None and keeps its handle in `native`.
+    """
+
+    name: str  # the layer, as in the graph
+    spec: Spec
+    kernel: str  # "f32_conv_14x32__avx512"; "numpy" on the reference
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    in_shapes: tuple[tuple[int, ...] | None, ...]
+    out_shapes: tuple[tuple[int, ...], ...]
+    theory: Counts
+    run: Callable[..., Sequence[Any]] | None = None
+    native: Any = None
+    predicted: Counts | None = None  # from shape and plan alone; None where the backend has no prediction
+    why: str = ""  # why this kernel was chosen, for CNNKERN_VERBOSE=2
+    plan: dict[str, Any] = field(default_factory=dict)  # the decisions (algo, tiles, ...), printable and serialisable
+
+
+class Backend(Protocol):
+    """A place where steps run. Backends are objects: two run side by side in one process."""
+
+    name: str
+
+    def available(self) -> str:
+        """"" when usable, else one sentence that says why not."""
+
+    def passes(self) -> list[Callable[[Graph, dict], tuple[Graph, dict]]]:
+        """The graph passes this backend wants, in order; each takes and returns (graph, weights)."""
+
+    def call(self, spec: Spec, arrays: Sequence[Any], out=None) -> tuple[Any, ...]:
+        """One eager operation on NCHW-shaped arrays (any strides); returns fresh arrays, or fills `out`."""
+
+    def compile(self, graph: Graph, weights: dict, *, precision: str = "float32", threads: int | None = None, **options):
+        """A batch-bound graph (after passes) and its weights -> an executable (graph/executor.py)."""
