@@ -1,0 +1,197 @@
+#include "team.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <exception>
+#include <fstream>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#ifdef __linux__
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+namespace cnnkern {
+
+// What a team shares. The counters that every member writes sit on their own line, away from the one they all read.
+struct TeamState {
+  alignas(64) std::atomic<int> arrived{0};
+  alignas(64) std::atomic<uint32_t> phase{0};  // a futex word: advances once per barrier
+  std::atomic<int> sleepers{0};
+  std::atomic<bool> aborted{false};
+  bool may_spin = true;
+  std::mutex failure_lock;
+  std::exception_ptr failure;
+};
+
+namespace {
+
+struct TeamAborted {};  // unwinds a member whose team-mate has thrown; never leaves this file
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+void sleep_while(TeamState& s, uint32_t phase) {
+#ifdef __linux__
+  s.sleepers.fetch_add(1);
+  syscall(SYS_futex, &s.phase, FUTEX_WAIT_PRIVATE, phase, nullptr, nullptr, 0);  // returns at once if it has advanced
+  s.sleepers.fetch_sub(1);
+#else
+  std::this_thread::yield();
+  (void)s, (void)phase;
+#endif
+}
+
+void advance(TeamState& s) {
+  s.phase.fetch_add(1);  // sequentially consistent with `sleepers`: a sleeper is either counted or sees the new phase
+#ifdef __linux__
+  if (s.sleepers.load() > 0) syscall(SYS_futex, &s.phase, FUTEX_WAKE_PRIVATE, INT32_MAX, nullptr, nullptr, 0);
+#endif
+}
+
+// Long enough to bridge the unevenness of two steps, short enough that a stalled team gives its cores back.
+constexpr auto kSpin = std::chrono::microseconds(50);
+
+bool spin_while(TeamState& s, uint32_t phase) {
+  if (!s.may_spin) return false;
+  const auto start = std::chrono::steady_clock::now();
+  do {
+    for (int i = 0; i < 64; ++i) {
+      if (s.phase.load(std::memory_order_acquire) != phase) return true;
+      pause();
+    }
+  } while (std::chrono::steady_clock::now() - start < kSpin);
+  return false;
+}
+
+void run_member(int rank, int size, TeamState& state, TeamBody body) {
+  Team team(rank, size, &state);
+  try {
+    body(team);
+  } catch (const TeamAborted&) {
+  } catch (...) {
+    {
+      std::lock_guard<std::mutex> lock(state.failure_lock);
+      if (!state.failure) state.failure = std::current_exception();
+    }
+    state.aborted.store(true);
+    advance(state);
+  }
+}
+
+// Without OpenMP, and in a child of fork(), where libgomp's sleeping workers do not exist and a region would wait for
+// them for ever.
+void run_on_fresh_threads(int threads, TeamState& state, TeamBody body) {
+  std::vector<std::thread> others;
+  others.reserve(threads - 1);
+  for (int rank = 1; rank < threads; ++rank) {
+    others.emplace_back([&, rank] { run_member(rank, threads, state, body); });
+  }
+  run_member(0, threads, state, body);
+  for (std::thread& other : others) other.join();
+}
+
+std::atomic<bool> g_forked{false};
+
+void watch_for_fork() {
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { g_forked.store(true); });
+  (void)registered;
+}
+
+int allowed_cpus() { return std::max(1u, std::thread::hardware_concurrency()); }  // respects the affinity mask on Linux
+
+// Hyper-threads of one core share its FMA units: counted once.
+int allowed_cores() {
+#ifdef __linux__
+  cpu_set_t mask;
+  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return allowed_cpus();
+  std::set<std::string> cores;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &mask)) continue;
+    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
+    std::string siblings;
+    if (!std::getline(file, siblings)) return allowed_cpus();
+    cores.insert(siblings);
+  }
+  return std::max<int>(1, cores.size());
+#else
+  return allowed_cpus();
+#endif
+}
+
+// A container's quota in CPUs (cgroup v2), or 0 where there is none.
+int cpu_quota() {
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  std::string quota;
+  double period = 0;
+  if (!(file >> quota >> period) || quota == "max" || period <= 0) return 0;
+  return std::max(1, int(std::ceil(std::atof(quota.c_str()) / period)));
+}
+
+}  // namespace
+
+void Team::wait() {
+  TeamState& s = *state_;
+  const uint32_t phase = s.phase.load(std::memory_order_acquire);
+  if (s.aborted.load(std::memory_order_acquire)) throw TeamAborted();
+  if (s.arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
+    s.arrived.store(0, std::memory_order_relaxed);
+    advance(s);
+  } else if (!spin_while(s, phase)) {
+    while (s.phase.load(std::memory_order_acquire) == phase) sleep_while(s, phase);
+  }
+  if (s.aborted.load(std::memory_order_acquire)) throw TeamAborted();
+}
+
+void run_team(int threads, TeamBody body) {
+  if (threads <= 1) {
+    Team team(0, 1, nullptr);
+    body(team);
+    return;
+  }
+  static const int cpus = allowed_cpus();
+  TeamState state;
+  state.may_spin = threads <= cpus;  // with more members than CPUs a spinning one keeps the others from arriving
+#ifdef _OPENMP
+  watch_for_fork();
+  if (g_forked.load(std::memory_order_relaxed)) {
+    run_on_fresh_threads(threads, state, body);
+  } else {
+#pragma omp parallel num_threads(threads)
+    run_member(omp_get_thread_num(), omp_get_num_threads(), state, body);
+  }
+#else
+  run_on_fresh_threads(threads, state, body);
+#endif
+  if (state.failure) std::rethrow_exception(state.failure);
+}
+
+int default_threads() {
+#ifdef _OPENMP
+  if (std::getenv("OMP_NUM_THREADS")) return std::max(1, omp_get_max_threads());
+#endif
+  const int cores = allowed_cores(), quota = cpu_quota();
+  return quota > 0 ? std::min(cores, quota) : cores;
+}
+
+}  // namespace cnnkern
