@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import shutil
 import subprocess
@@ -37,9 +39,9 @@ class CMakeBuild(build_ext):
         cmake = shutil.which("cmake")
         if cmake is None:
             raise FileNotFoundError("cmake was not found")
-        # CMake writes beside the target and moves the finished module: a half-linked one must never be packed.
-        with tempfile.TemporaryDirectory(prefix="cnnkern-build-") as folder:
-            built = Path(folder) / "out"
+        kept = os.environ.get("CNNKERN_BUILD_DIR")  # keeps CMake's folder: a second build is incremental
+        with contextlib.nullcontext(kept) if kept else tempfile.TemporaryDirectory(prefix="cnnkern-cmake-") as folder:
+            built = Path(folder).resolve() / "out"
             options = [
                 f"-DPython_EXECUTABLE={sys.executable}",
                 f"-DCNNKERN_OUTPUT_DIR={built}",
@@ -90,13 +92,16 @@ def usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+# A fresh folder each time: setuptools packs whatever an earlier build left in ./build, deleted files included.
+build_base = tempfile.mkdtemp(prefix="cnnkern-wheel-")
+atexit.register(shutil.rmtree, build_base, ignore_errors=True)
+
 setup(
     packages=[*find_packages(include=["cnnkern", "cnnkern.*"]), "cnnkern.kernels"],
     package_dir={"cnnkern.kernels": "kernels"},  # the CUDA sources live at the top and ship inside the package
-    package_data={"cnnkern": ["py.typed", "data/*"], "cnnkern.kernels": ["*.md", "*.cu", "*.cuh"]},
+    package_data={"cnnkern": ["py.typed", "data/*.npz", "data/*.jpg", "data/*.png", "data/*.md"], "cnnkern.kernels": ["*.md", "*.cu", "*.cuh"]},
     include_package_data=False,
-    ext_modules=[Extension("cnnkern._core", sources=[])],
+    ext_modules=[Extension("cnnkern._core", sources=[], optional=True)],
     cmdclass={"build_ext": CMakeBuild},
-    # A fresh build folder each time: setuptools packs whatever an earlier build left in ./build, deleted files included.
-    options={"build": {"build_base": tempfile.mkdtemp(prefix="cnnkern-wheel-")}},
+    options={"build": {"build_base": build_base}},
 )

@@ -112,7 +112,8 @@ Isa resolve_isa(const std::string& name) {
     if (name == isa_name(isa)) return isa;
     list += (list.empty() ? "" : ", ") + std::string(isa_name(isa));
   }
-  throw std::invalid_argument("ISA '" + name + "' is not available here; this CPU (" + cpu_name() + ") and build have: " + list);
+  throw std::invalid_argument("ISA '" + name + "' is not available here; this CPU (" + cpu_name() +
+                              ") and build have: " + list);
 }
 
 CacheSizes cache_sizes() {
