@@ -1,0 +1,67 @@
+"""Batch norm at inference is an affine map per channel: after a convolution or linear layer, fold it into the weights."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...ops import BatchNormSpec, Conv2dSpec, LinearSpec
+from ..ir import Graph, Node
+from .rewrite import Reads, add_param, prune
+
+
+def fold_batch_norm(graph: Graph, weights: dict) -> tuple[Graph, dict]:
+    """Fold batch_norm into the conv2d or linear node that alone feeds it.
+
+    With s = gamma / sqrt(var + eps): weight' = s * weight and bias' = beta + s * (bias - mean), per output channel, in
+    float64 and rounded once to the weight's dtype. The node keeps its name and yields the batch norm's value. A batch
+    norm after anything else (DenseNet's and pre-activation ResNet's, after a concat or an add) stays.
+    """
+    reads = Reads(graph)
+    result, folded_weights = graph.copy(), dict(weights)
+    folded: dict[str, Node] = {}  # by the layer's name
+    gone = set()
+    for node in graph.nodes:
+        layer = _foldable(node, reads, weights)
+        if layer is not None:
+            # A second batch norm right after the first finds the layer as the first left it.
+            before = folded.get(layer.name, layer)
+            folded[layer.name] = _fold(before, node, result, folded_weights)
+            reads.producer[node.outputs[0]] = layer
+            gone.add(node.name)
+    result.nodes = [folded.get(node.name, node) for node in graph.nodes if node.name not in gone]
+    return prune(result, folded_weights)
+
+
+def _foldable(node: Node, reads: Reads, weights: dict) -> Node | None:
+    """The layer that `node` folds into, or None."""
+    if not isinstance(node.spec, BatchNormSpec) or any(name and name not in weights for name in node.inputs[1:]):
+        return None
+    layer = reads.producer.get(node.inputs[0])
+    if layer is None or not isinstance(layer.spec, (Conv2dSpec, LinearSpec)) or layer.spec.activation is not None:
+        return None
+    constants, residual = layer.inputs[1:3], layer.inputs[3:]
+    if any(residual) or any(name and name not in weights for name in constants):
+        return None
+    return layer if reads.feeds_only(node.inputs[0], node) else None
+
+
+def affine(node: Node, weights: dict) -> tuple[np.ndarray, np.ndarray]:
+    """A batch_norm node as (scale, shift) per channel, float64: y = scale * x + shift; absent gamma is 1, beta 0."""
+    mean, var, gamma, beta = (
+        np.asarray(weights[name], np.float64) if name else None for name in (*node.inputs[1:], "", "")[:4]
+    )
+    scale = (1.0 if gamma is None else gamma) / np.sqrt(var + node.spec.eps)
+    return scale, (0.0 if beta is None else beta) - mean * scale
+
+
+def _fold(layer: Node, norm: Node, graph: Graph, weights: dict) -> Node:
+    weight, bias = layer.inputs[1], layer.inputs[2] if len(layer.inputs) > 2 else ""
+    scale, shift = affine(norm, weights)
+    w = np.asarray(weights[weight], np.float64)
+    b = np.asarray(weights[bias], np.float64) if bias else 0.0
+    w = w * scale.reshape(-1, *[1] * (w.ndim - 1))
+    b = b * scale + shift
+    dtype, kind = weights[weight].dtype, graph.params[weight].kind
+    new_weight = add_param(graph, weights, f"{weight}+{norm.name}", w.astype(dtype), kind)
+    new_bias = add_param(graph, weights, f"{bias or layer.name + '.bias'}+{norm.name}", b.astype(dtype), "bias")
+    return layer.with_(inputs=(layer.inputs[0], new_weight, new_bias, *layer.inputs[3:]), outputs=norm.outputs)
