@@ -1,0 +1,146 @@
+"""The import arrows of the Python side: every room may reach only what this table grants it."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "cnnkern"
+
+# room -> (what it may import of cnnkern, what it may import beyond the standard library). The longest matching room
+# counts; "*" is everything. Rooms name folders or files; "" is cnnkern/__init__.py.
+ROOMS: dict[str, tuple[set[str], set[str]]] = {
+    "": ({"*"}, {"numpy"}),
+    "errors": (set(), set()),
+    "data": (set(), set()),
+    "ops": ({"ops", "errors"}, set()),
+    "config": ({"ops", "errors"}, set()),
+    "graph": ({"graph", "ops", "backends.base", "config", "errors"}, {"numpy"}),
+    "graph.ir": ({"ops"}, set()),
+    "graph.builder": ({"graph.ir", "ops"}, set()),
+    "graph.watch": ({"graph", "ops", "backends", "config", "errors", "testing"}, {"numpy"}),  # asks the oracle
+    "graph.passes": ({"graph.ir", "graph.views", "graph.passes", "ops"}, {"numpy"}),
+    "backends": ({"backends", "graph", "ops", "config", "errors", "_core"}, {"numpy", "numba"}),
+    "backends.base": ({"graph.ir", "ops"}, set()),
+    "backends.reference": ({"backends.base", "backends.trace", "graph", "ops", "config", "errors"}, {"numpy"}),
+    "backends.cuda": ({"backends", "graph", "ops", "config", "errors"}, {"numpy", "cupy"}),
+    "functional": ({"backends", "ops", "config", "errors"}, {"numpy"}),
+    "models": ({"models", "graph.builder", "graph.ir"}, set()),
+    "models.__init__": ({"models", "model"}, set()),
+    "model": (
+        {"graph", "ops", "weights", "random_weights", "summary", "backends", "config", "errors", "data"},
+        {"numpy"},
+    ),
+    "random_weights": ({"graph.ir", "ops"}, {"numpy"}),
+    "summary": ({"graph", "ops"}, set()),
+    "weights": ({"graph.ir", "ops", "errors", "data", "models.registry"}, {"numpy", "safetensors", "torch", "h5py"}),
+    "images": ({"data", "errors"}, {"numpy", "PIL"}),
+    "evaluate": ({"images", "errors"}, {"numpy"}),
+    "testing": ({"backends", "ops", "config", "errors", "graph.ir", "measure"}, {"numpy"}),
+    "measure": ({"*"}, {"numpy"}),
+    "report": ({"report", "measure", "ops", "__version__"}, {"rich"}),
+    "cli": ({"*"}, {"numpy", "rich", "PIL"}),
+}
+# What no grant above covers, whatever "*" says.
+FORBIDDEN = {
+    "measure": {"cli", "report", "_core"},
+    "measure.peak": {"cli", "report"},  # times the bare leaves, so it is the one that may reach them
+    "cli": {"_core"},
+    "models": {"os"},  # no environment
+    "ops": {"os"},
+}
+
+
+def module_name(path: Path) -> str:
+    """ "graph.ir" for cnnkern/graph/ir.py; a package's own file is "graph.__init__", the top one ""."""
+    name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    return "" if name == "__init__" else name
+
+
+def imported(source: str, module: str) -> set[str]:
+    """Everything a module imports, at any depth of its code: ".x.y" within cnnkern, "x.y" beyond it."""
+    package = ["cnnkern", *module.split(".")[:-1]]
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            names |= {f"{stem}.{alias.name}" for alias in node.names}
+    return {
+        "." + name.removeprefix("cnnkern").lstrip(".") if name.split(".")[0] == "cnnkern" else name for name in names
+    }
+
+
+def longest(module: str, table) -> str | None:
+    rooms = [room for room in table if room == module or (room and module.startswith(room + "."))]
+    return max(rooms, key=len, default=None)
+
+
+def complaints(source: str, module: str) -> list[str]:
+    room = longest(module, ROOMS)
+    if room is None:
+        return [f"cnnkern.{module} has no line in ROOMS: say what it may import"]
+    inside, outside = ROOMS[room]
+    forbidden = FORBIDDEN.get(longest(module, FORBIDDEN) or "", set())
+    found = []
+    for name in sorted(imported(source, module)):
+        bare = name.lstrip(".")
+        if name.startswith("."):
+            granted = bare == "" or "*" in inside or longest(bare, inside) is not None
+        else:
+            granted = bare.split(".")[0] in sys.stdlib_module_names | outside
+        if not granted or longest(bare, forbidden) is not None:
+            found.append(f"cnnkern.{module} must not import {name}")
+    return found
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=[module_name(path) or "cnnkern" for path in MODULES])
+def test_arrows(path):
+    assert complaints(path.read_text(), module_name(path)) == []
+
+
+def test_nothing_imports_tests_or_benchmarks():
+    for path in MODULES:
+        heads = {name.split(".")[0] for name in imported(path.read_text(), module_name(path))}
+        assert not heads & {"tests", "benchmarks"}, path
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "allowed"),
+    [
+        ("ops.conv", "from .base import Spec", True),
+        ("ops.conv", "import numpy as np", False),
+        ("ops.conv", "def f():\n    from ..backends import cpu", False),
+        ("models.resnet", "from ..graph.builder import GraphBuilder", True),
+        ("models.resnet", "from ..graph.executor import Executable", False),
+        ("models.resnet", "import os", False),
+        ("backends.reference", "from .. import _core", False),
+        ("backends.cpu", "from .. import _core", True),
+        ("backends.cpu", "import cupy", False),
+        ("cli.bench", "from cnnkern import _core", False),
+        ("measure.timing", "from ..cli import common", False),
+        ("brand_new", "", False),
+    ],
+)
+def test_the_rules_see_what_they_look_for(module, source, allowed):
+    assert (complaints(source, module) == []) is allowed
+
+
+def test_import_needs_numpy_alone():
+    code = (
+        "import sys, cnnkern\n"
+        "heavy = {'rich', 'PIL', 'torch', 'onnx', 'onnxruntime', 'numba', 'cupy', 'safetensors', 'pytest', 'h5py'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, f"import cnnkern also loads: {done.stderr}"
