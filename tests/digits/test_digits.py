@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import cnnkern
-from cnnkern import data, evaluate, images
+from cnnkern import backends, data, evaluate, images, models
 
 HELD_OUT = Path(__file__).with_name("heldout.npz")
-BACKENDS = [name for name, why_not in cnnkern.backends().items() if not why_not]
+BACKENDS = [name for name, why_not in backends.available().items() if not why_not]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +23,7 @@ def held_out():
 
 @pytest.fixture(scope="module")
 def model():
-    return cnnkern.models.create("lenet5-digits")
+    return models.create("lenet5-digits")
 
 
 def test_the_held_out_part_is_a_quarter_of_every_digit(held_out):
