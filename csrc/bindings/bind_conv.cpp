@@ -1,0 +1,154 @@
+// add_conv and conv_select: shapes and plans cross the border as dicts of ints, and are checked here.
+#include "../core/arch.h"
+#include "../ops/conv.h"
+#include "../ukernels/tables.h"
+#include "bindings.h"
+
+namespace cnnkern {
+namespace {
+
+int64_t integer(const py::dict& d, const char* key) {
+  if (!d.contains(key)) throw std::invalid_argument(std::string("missing '") + key + "'");
+  return d[key].cast<int64_t>();
+}
+
+void require(bool good, const char* message) {
+  if (!good) throw std::invalid_argument(message);
+}
+
+constexpr int64_t kMaxSize = int64_t{1} << 31;  // of any one size, so that products of a few stay in 64 bits
+
+ConvShape parse_shape(const py::dict& d) {
+  ConvShape s;
+  s.n = integer(d, "n"), s.c = integer(d, "c"), s.h = integer(d, "h"), s.w = integer(d, "w");
+  s.k = integer(d, "k"), s.r = integer(d, "r"), s.s = integer(d, "s");
+  s.stride_h = integer(d, "stride_h"), s.stride_w = integer(d, "stride_w");
+  s.pad_t = integer(d, "pad_t"), s.pad_b = integer(d, "pad_b");
+  s.pad_l = integer(d, "pad_l"), s.pad_r = integer(d, "pad_r");
+  s.dil_h = integer(d, "dil_h"), s.dil_w = integer(d, "dil_w"), s.groups = integer(d, "groups");
+  for (int64_t size : {s.n, s.pad_t, s.pad_b, s.pad_l, s.pad_r})
+    require(size >= 0 && size < kMaxSize, "conv: a size or padding is negative or too large");
+  for (int64_t size : {s.c, s.h, s.w, s.k, s.r, s.s, s.stride_h, s.stride_w, s.dil_h, s.dil_w, s.groups})
+    require(size >= 1 && size < kMaxSize, "conv: a size, stride or dilation is not positive or too large");
+  require(s.c % s.groups == 0 && s.k % s.groups == 0, "conv: channels are not divisible by groups");
+  const int64_t room_h = s.h + s.pad_t + s.pad_b - ((s.r - 1) * s.dil_h + 1);
+  const int64_t room_w = s.w + s.pad_l + s.pad_r - ((s.s - 1) * s.dil_w + 1);
+  require(room_h >= 0 && room_w >= 0, "conv: the kernel is larger than the padded input");
+  s.p = room_h / s.stride_h + 1;
+  s.q = room_w / s.stride_w + 1;
+  const auto fits = [](std::initializer_list<int64_t> sizes) {
+    __int128 product = 4;
+    for (int64_t size : sizes) {
+      product *= size;
+      if (product > (static_cast<__int128>(1) << 46)) return false;
+    }
+    return true;
+  };
+  require(fits({s.n, s.c, s.h, s.w}) && fits({s.n, s.k, s.p, s.q}) && fits({s.k, s.cg(), s.r, s.s}),
+          "conv: a tensor is too large");
+  return s;
+}
+
+py::dict plan_dict(const ConvPlan& p) {
+  py::dict d;
+  d["algo"] = algo_name(p.algo);
+  d["ob"] = p.ob;
+  d["px"] = p.px;
+  d["merge"] = p.merge;
+  d["band_rows"] = p.band_rows;
+  d["band_images"] = p.band_images;
+  d["scratch_px"] = p.scratch_px;
+  d["m"] = p.m;
+  d["tile_block"] = p.tile_block;
+  d["shared"] = p.shared;
+  return d;
+}
+
+ConvPlan parse_plan(const py::dict& d, const ConvShape& s, const KernelTable* kernels) {
+  ConvPlan p;
+  const std::string algo = d["algo"].cast<std::string>();
+  int found = -1;
+  for (int i = 0; i < 5; ++i)
+    if (algo == algo_name(static_cast<ConvAlgo>(i))) found = i;
+  require(found >= 0, "conv: unknown algorithm in the plan");
+  p.algo = static_cast<ConvAlgo>(found);
+  p.ob = integer(d, "ob"), p.px = integer(d, "px"), p.merge = integer(d, "merge");
+  p.band_rows = integer(d, "band_rows"), p.band_images = integer(d, "band_images");
+  p.scratch_px = integer(d, "scratch_px"), p.m = integer(d, "m"), p.tile_block = integer(d, "tile_block");
+  p.shared = d["shared"].cast<bool>();
+  require(p.ob >= 1 && p.ob <= kMaxOb && p.px >= 1 && p.px <= kMaxPx, "conv: no such tile");
+  require(p.merge >= 1 && p.merge <= s.groups && s.groups % p.merge == 0, "conv: bad group merge in the plan");
+  require(p.band_rows >= 1 && p.band_images >= 1, "conv: bad band in the plan");
+  require(p.band_images == 1 || p.band_rows >= s.p, "conv: bad band in the plan");
+  if (p.algo == ConvAlgo::direct) require(p.scratch_px >= s.c && p.scratch_px <= s.c + 4096, "conv: bad scratch");
+  if (p.algo == ConvAlgo::depthwise) require(p.px <= kMaxDwPx && kernels->dw[dw_any][p.px], "conv: no such tile");
+  if (p.algo == ConvAlgo::winograd) {
+    require(p.m == 2 || p.m == 4, "conv: Winograd's m must be 2 or 4");
+    require(p.tile_block >= 1 && p.scratch_px >= s.c && p.scratch_px <= s.c + 4096, "conv: bad Winograd block");
+  }
+  return p;
+}
+
+Act act_of(const std::string& name) {
+  static const char* const names[] = {"",     "relu",      "relu6",       "leaky_relu", "sigmoid", "tanh",
+                                      "silu", "hardswish", "hardsigmoid", "gelu",       "clip"};
+  for (int i = 0; i < static_cast<int>(Act::count); ++i)
+    if (name == names[i]) return static_cast<Act>(i);
+  throw std::invalid_argument("unknown activation '" + name + "'");
+}
+
+void require_view(const TensorRef& t, int64_t n, int64_t h, int64_t w, int64_t c, const char* what) {
+  const TensorView& v = t.view;
+  if (v.n != n || v.h != h || v.w != w || v.c != c)
+    throw std::invalid_argument(std::string("conv: ") + what + " has not the shape the convolution gives it");
+}
+
+void add_conv(Program& program, const py::object& x, const py::object& y, const py::dict& shape, const py::dict& plan,
+              const py::object& weight, const py::object& bias, const py::object& residual, const std::string& act,
+              float param, float param2) {
+  ConvArgs a;
+  a.kernels = program.kernels();
+  a.shape = parse_shape(shape);
+  a.plan = parse_plan(plan, a.shape, a.kernels);
+  a.x = tensor_ref(program, x, "x");
+  a.y = tensor_ref(program, y, "y");
+  const ConvShape& s = a.shape;
+  require(a.x.present() && a.y.present(), "conv: x and y are needed");
+  require_view(a.x, s.n, s.h, s.w, s.c, "x");
+  require_view(a.y, s.n, s.p, s.q, s.k, "y");
+  require(a.y.view.sc == 1, "conv: y must be channels-last");
+  const TensorRef res = tensor_ref(program, residual, "residual");
+  if (res.present()) {
+    require_view(res, s.n, s.p, s.q, s.k, "residual");
+    require(res.view.sc == 1, "conv: the residual must be channels-last");
+  }
+  a.epilogue = Epilogue::of(act_of(act), param, param2, res);
+  require(a.epilogue.post == Act::none || a.kernels->act[static_cast<int>(a.epilogue.post)], "no such activation");
+  a.weight = float_data(weight, s.k * s.cg() * s.r * s.s, "weight");
+  require(a.weight != nullptr, "conv: weight is needed");
+  a.bias = float_data(bias, s.k, "bias");
+  // Asks the selector again, so that a plan that cannot serve the shape is refused in one place.
+  conv_select(s, a.kernels, algo_name(a.plan.algo), false, a.x.view.sc == 1, a.x.view.sw, false);
+  std::unique_ptr<Op> op;
+  {
+    py::gil_scoped_release release;
+    op = make_conv(a);
+  }
+  program.add(std::move(op));
+}
+
+}  // namespace
+
+py::dict py_conv_select(const std::string& isa, const py::dict& shape, const std::string& algo, bool strict,
+                        bool channels_last, int64_t x_px, bool flat) {
+  const KernelTable* kernels = table_for(resolve_isa(isa), false);
+  return plan_dict(conv_select(parse_shape(shape), kernels, algo, strict, channels_last, x_px, flat));
+}
+
+void bind_conv(py::class_<Program>& program) {
+  program.def("add_conv", &add_conv, py::arg("x"), py::arg("y"), py::arg("shape"), py::arg("plan"), py::arg("weight"),
+              py::arg("bias") = py::none(), py::arg("residual") = py::none(), py::arg("act") = "",
+              py::arg("param") = 0.0f, py::arg("param2") = 0.0f);
+}
+
+}  // namespace cnnkern

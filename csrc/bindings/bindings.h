@@ -1,0 +1,32 @@
+// What the binding files share: how Python names a tensor of a program, and how sizes are checked on the way in.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <string>
+
+#include "../program/program.h"
+
+namespace cnnkern {
+
+namespace py = pybind11;
+using FloatArray = py::array_t<float, py::array::c_style>;
+
+// Python passes a tensor as None or (slot, offset, (n, h, w, c), (sn, sh, sw, sc)), all in floats.
+TensorRef tensor_ref(const Program& program, const py::object& tensor, const char* what);
+
+// An optional float32 C-contiguous array with exactly `floats` values.
+const float* float_data(const py::object& array, int64_t floats, const char* what);
+
+py::dict py_conv_select(const std::string& isa, const py::dict& shape, const std::string& algo, bool strict,
+                        bool channels_last, int64_t x_px, bool flat);
+
+void bind_machine(py::module_& m);                     // ISA, caches, peaks
+void bind_program(py::module_& m);                     // Program
+void bind_conv(py::class_<Program>& program);          // add_conv and conv_select
+void bind_ops(py::class_<Program>& program);           // add_pool, add_eltwise, ...
+void bind_ukernels(py::module_& m);                    // raw leaves, for tests and benchmarks
+
+}  // namespace cnnkern

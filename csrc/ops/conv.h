@@ -1,0 +1,32 @@
+// The convolution drivers. Each takes a shape and a plan it can serve; conv_select.cpp alone decides which.
+#pragma once
+
+#include "op.h"
+
+namespace cnnkern {
+
+struct ConvArgs {
+  ConvShape shape;
+  ConvPlan plan;
+  TensorRef x, y;
+  Epilogue epilogue;
+  const float* weight;  // (K, C/groups, R, S); only read while the op is made
+  const float* bias;    // K floats or null
+  const KernelTable* kernels;
+};
+
+std::unique_ptr<Op> make_conv_direct(const ConvArgs&);
+std::unique_ptr<Op> make_conv_im2col(const ConvArgs&);
+std::unique_ptr<Op> make_conv_pointwise(const ConvArgs&);
+std::unique_ptr<Op> make_conv_depthwise(const ConvArgs&);
+std::unique_ptr<Op> make_conv_winograd(const ConvArgs&);
+std::unique_ptr<Op> make_conv(const ConvArgs&);  // the one args.plan.algo names
+
+// conv_select.cpp: the only place that chooses. `wanted` is "auto" or an algorithm's name; one that cannot serve the
+// shape raises std::invalid_argument with the list of those that can. `x_px` is the input's pixel stride in floats;
+// `flat` says that all pixels of the batch lie at that stride. Never looks at the number of threads.
+ConvPlan conv_select(const ConvShape& shape, const KernelTable* kernels, const std::string& wanted, bool strict,
+                     bool x_channels_last, int64_t x_px, bool flat);
+const char* algo_name(ConvAlgo algo);
+
+}  // namespace cnnkern

@@ -1,0 +1,145 @@
+// Direct convolution of any shape. The input of a band of output rows is first packed into padded rows (so that tiles
+// never meet an edge, whatever layout it came in), then tiles run over output rows and weight panels.
+#include <algorithm>
+
+#include "conv.h"
+#include "conv_pack.h"
+
+namespace cnnkern {
+namespace {
+
+class ConvDirect final : public Op {
+ public:
+  explicit ConvDirect(const ConvArgs& a)
+      : s_(a.shape), plan_(a.plan), x_(a.x), y_(a.y), e_(a.epilogue),
+        packed_(pack_conv(a.shape, a.plan, a.kernels, a.weight, a.bias)) {
+    // A filter row is one run of S*C floats when the packed pixels touch; else every tap is a run of its own.
+    merged_taps_ = s_.dil_w == 1 && plan_.scratch_px == s_.c && s_.groups == plan_.merge;
+    in_rows_ = (plan_.band_rows - 1) * s_.stride_h + (s_.r - 1) * s_.dil_h + 1;
+    in_cols_ = (s_.q - 1) * s_.stride_w + (s_.s - 1) * s_.dil_w + 1;
+  }
+
+  int64_t workspace_floats(int) const override { return plan_.band_images * in_rows_ * in_cols_ * plan_.scratch_px; }
+
+  void run(const RunContext& ctx, Team& team) const override {
+    const TensorView x = ctx(x_), y = ctx(y_), res = ctx(e_.residual);
+    for (int64_t n0 = 0; n0 < s_.n; n0 += plan_.band_images) {
+      const int64_t images = std::min(plan_.band_images, s_.n - n0);
+      for (int64_t p0 = 0; p0 < s_.p; p0 += plan_.band_rows) {
+        const int64_t rows = std::min(plan_.band_rows, s_.p - p0);
+        if (n0 || p0) team.barrier();  // the last band is still being read
+        pack(ctx, team, x, n0, images, p0, rows);
+        team.barrier();
+        compute(ctx, team, y, res, n0, images, p0, rows);
+      }
+    }
+  }
+
+ private:
+  // Input row `ih` of an image into its place, with the columns that padding adds. Rows that are all padding are left
+  // out: tiles skip them.
+  void pack(const RunContext& ctx, Team& team, const TensorView& x, int64_t n0, int64_t images, int64_t p0,
+            int64_t rows) const {
+    const int64_t count = (rows - 1) * s_.stride_h + (s_.r - 1) * s_.dil_h + 1, px = plan_.scratch_px;
+    const Range mine = share(images * count, team.size(), team.rank());
+    const int64_t left = s_.pad_l, cols = std::max<int64_t>(0, std::min(x.w, in_cols_ - left));
+    for (int64_t i = mine.begin; i < mine.end; ++i) {
+      const int64_t n = i / count, row = i % count, ih = p0 * s_.stride_h - s_.pad_t + row;
+      if (ih < 0 || ih >= s_.h) continue;
+      float* out = ctx.workspace + (n * in_rows_ + row) * in_cols_ * px;
+      const int64_t head = std::min(left, in_cols_);
+      if (head) ctx.kernels->fill(out, head * px, 0.0f);
+      copy_pixels(ctx, x, x.at(n0 + n, ih, 0), out + head * px, cols);
+      const int64_t tail = in_cols_ - head - cols;
+      if (tail > 0) ctx.kernels->fill(out + (head + cols) * px, tail * px, 0.0f);
+    }
+  }
+
+  void copy_pixels(const RunContext& ctx, const TensorView& x, const float* from, float* to, int64_t cols) const {
+    const int64_t px = plan_.scratch_px;
+    if (x.channels_last() && x.sw == s_.c && px == s_.c) {
+      const CopyRow c{from, 1, to, 1, cols * s_.c};
+      ctx.kernels->copy(&c);
+    } else if (x.channels_last()) {
+      for (int64_t i = 0; i < cols; ++i) {
+        const CopyRow c{from + i * x.sw, 1, to + i * px, 1, s_.c};
+        ctx.kernels->copy(&c);
+      }
+    } else {
+      for (int64_t ch = 0; ch < s_.c; ++ch) {
+        const CopyRow c{from + ch * x.sc, x.sw, to + ch, px, cols};
+        ctx.kernels->copy(&c);
+      }
+    }
+  }
+
+  void compute(const RunContext& ctx, Team& team, const TensorView& y, const TensorView& res, int64_t n0,
+               int64_t images, int64_t p0, int64_t rows) const {
+    // Rows are split while every member gets a few; then channels are, so that each keeps its panels to itself.
+    const int64_t lines = images * rows, panels = static_cast<int64_t>(packed_.panels.size());
+    const bool by_rows = lines >= 4 * team.size() || panels < team.size();
+    const Range my_lines = by_rows ? share(lines, team.size(), team.rank()) : Range{0, lines};
+    const Range my_panels = by_rows ? Range{0, panels} : share(panels, team.size(), team.rank());
+    for (int64_t i = my_panels.begin; i < my_panels.end; ++i) {
+      const int64_t next = i + 1 < my_panels.end ? i + 1 : my_panels.begin;
+      PanelPrefetch prefetch(packed_.panel(next), packed_.panel_floats(packed_.panels[next]));
+      for (int64_t l = my_lines.begin; l < my_lines.end; ++l)
+        row(ctx, y, res, static_cast<size_t>(i), l / rows, n0 + l / rows, p0, l % rows, &prefetch);
+    }
+  }
+
+  // One output row of one panel.
+  void row(const RunContext& ctx, const TensorView& y, const TensorView& res, size_t i, int64_t slot, int64_t n,
+           int64_t p0, int64_t prow, PanelPrefetch* prefetch) const {
+    const Panel& panel = packed_.panels[i];
+    const int64_t px = plan_.scratch_px, p = p0 + prow;
+    const float* base = ctx.workspace + (slot * in_rows_ + prow * s_.stride_h) * in_cols_ * px + panel.c0;
+    const float* rows[kMaxTaps];
+    ConvTile t = {};
+    t.rows = rows;
+    t.nrows = merged_taps_ ? s_.r : s_.r * s_.s;
+    t.klen = merged_taps_ ? s_.s * packed_.c : packed_.c;
+    t.x_px = s_.stride_w * px;
+    t.w = packed_.panel(i);
+    t.y_px = y.sw;
+    t.bias = packed_.panel_bias(i);
+    t.res_px = res.sw;
+    t.lo = e_.lo;
+    t.hi = e_.hi;
+    t.clamp = e_.clamp;
+    t.valid = panel.valid;
+    const int64_t tiles = ceil_div(s_.q, panel.px);
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      const Range q = share(s_.q, tiles, tile);
+      for (int64_t r = 0; r < s_.r; ++r) {
+        const int64_t ih = p * s_.stride_h - s_.pad_t + r * s_.dil_h;
+        const bool inside = ih >= 0 && ih < s_.h;
+        const float* line = base + (r * s_.dil_h * in_cols_ + q.begin * s_.stride_w) * px;
+        if (merged_taps_) {
+          rows[r] = inside ? line : nullptr;
+        } else {
+          for (int64_t c = 0; c < s_.s; ++c) rows[r * s_.s + c] = inside ? line + c * s_.dil_w * px : nullptr;
+        }
+      }
+      t.y = y.at(n, p, q.begin) + panel.k0;
+      t.res = res.data ? res.at(n, p, q.begin) + panel.k0 : nullptr;
+      prefetch->arm(&t);
+      ctx.kernels->conv[panel.ob][q.end - q.begin](&t);
+      e_.finish(ctx.kernels, t.y, q.end - q.begin, t.y_px, t.valid);
+    }
+  }
+
+  ConvShape s_;
+  ConvPlan plan_;
+  TensorRef x_, y_;
+  Epilogue e_;
+  PackedConv packed_;
+  bool merged_taps_;
+  int64_t in_rows_, in_cols_;
+};
+
+}  // namespace
+
+std::unique_ptr<Op> make_conv_direct(const ConvArgs& a) { return std::make_unique<ConvDirect>(a); }
+
+}  // namespace cnnkern

@@ -1,0 +1,52 @@
+// Weights in the order the tiles read them: panels of up to `ob` blocks of 16 output channels, each one stream.
+#pragma once
+
+#include "op.h"
+
+namespace cnnkern {
+
+struct Panel {
+  int64_t offset;  // floats into the packed weights
+  int64_t k0;      // first output channel
+  int64_t c0;      // first input channel of its group
+  int64_t valid;   // output channels, 1 .. 16*ob
+  int ob;
+  int px;          // longest tile of this width
+};
+
+struct PackedConv {
+  Arena weights;
+  Arena bias;                 // 16-aligned per panel; null when there is none
+  std::vector<Panel> panels;  // by group, then by output channel
+  std::vector<int64_t> bias_offset;
+  int64_t c = 0;              // input channels a panel reads (those of a merged group)
+  int64_t taps = 0;           // R*S
+  int64_t panel_floats(const Panel& p) const { return taps * c * p.ob * kBlock; }
+  const float* panel(size_t i) const { return weights.data() + panels[i].offset; }
+  const float* panel_bias(size_t i) const { return bias.data() ? bias.data() + bias_offset[i] : nullptr; }
+};
+
+// weight: (K, C/groups, R, S) as users give it; bias: K floats or null. `px` caps the tile length.
+PackedConv pack_conv(const ConvShape& shape, const ConvPlan& plan, const KernelTable* kernels, const float* weight,
+                     const float* bias);
+
+// The same without the weights' values: panels only.
+std::vector<Panel> make_panels(int64_t groups, int64_t c, int64_t k, int64_t taps, int64_t ob, int64_t px,
+                               const KernelTable* kernels);
+
+// Walks the next panel a few lines per tile, so that it is in L2 when its turn comes.
+class PanelPrefetch {
+ public:
+  PanelPrefetch(const float* begin, int64_t floats) : at_(begin), end_(begin + floats) {}
+  void arm(ConvTile* t) {
+    t->prefetch = at_;
+    t->prefetch_step = at_ < end_ ? kBlock : 0;
+    if (at_ < end_) at_ += t->nrows * t->klen * kBlock;
+  }
+
+ private:
+  const float* at_;
+  const float* end_;
+};
+
+}  // namespace cnnkern

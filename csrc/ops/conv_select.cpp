@@ -1,0 +1,218 @@
+// Which algorithm, which tile, which blocking: decided here, from the shape, the instruction set and a few machine
+// constants; never from the number of threads, so that a plan's bits and counts are the same for every team.
+#include <algorithm>
+#include <cmath>
+
+#include "conv.h"
+
+namespace cnnkern {
+namespace {
+
+// Fitted on AMD EPYC (Zen 4, 2 cores) on 2026-11-20 by `cnnkern bench resnet50 mobilenet_v2 vgg16` with each algorithm
+// forced; only ratios matter.
+struct MachineProfile {
+  double load_cycles = 0.5;        // a vector load or broadcast, against one cycle a multiply-add of full width
+  double latency_cycles = 4;       // from one multiply-add into the next of the same sum
+  double tile_cycles = 40;         // entering, leaving and storing a tile
+  double weight_bytes_cycle = 6;   // transformed weights streamed from memory
+  double scratch_bytes_cycle = 16; // transform traffic in L2
+};
+constexpr MachineProfile kProfile;
+
+constexpr int64_t kScratchFloats = 128 * 1024;  // packed input of a band: half a 1 MiB L2
+constexpr int64_t kTileBytes = 512 * 1024;      // transformed tiles of a Winograd block: the same
+constexpr int64_t kSharedTiles = 56;            // up to so many tiles the team shares one block
+
+const char* const kNames[] = {"direct", "im2col", "pointwise", "depthwise", "winograd"};
+
+bool can_serve(ConvAlgo algo, const ConvShape& s, bool x_channels_last) {
+  switch (algo) {
+    case ConvAlgo::direct:
+      return s.r * s.s <= kMaxTaps;
+    case ConvAlgo::im2col:
+      return true;
+    case ConvAlgo::pointwise:
+      return s.pointwise() && x_channels_last;
+    case ConvAlgo::depthwise:
+      return s.groups == s.c && s.k % s.c == 0 && s.r * s.s <= kMaxTaps && x_channels_last;
+    case ConvAlgo::winograd:
+      return s.r == 3 && s.s == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dil_h == 1 && s.dil_w == 1 &&
+             s.groups == 1 && x_channels_last;
+  }
+  return false;
+}
+
+// Cycles of one step of the reduction over `length` pixels and `blocks` channel blocks, with tiles of up to px x ob.
+double step_cycles(const KernelTable* kernels, int64_t length, int64_t blocks, int64_t ob, int64_t px, double steps) {
+  const int64_t vectors = kBlock / kernels->width;
+  double total = 0;
+  for (int64_t left = blocks; left > 0;) {
+    int64_t width = std::min(ob, left);
+    while (!kernels->conv[width][1]) --width;
+    int64_t longest = px;
+    while (!kernels->conv[width][longest]) --longest;
+    const int64_t tiles = ceil_div(length, longest), pixels = ceil_div(length, tiles);
+    const double fma = static_cast<double>(pixels * width * vectors);
+    const double load = static_cast<double>(pixels + width * vectors) * kProfile.load_cycles * 1.1;
+    total += static_cast<double>(tiles) * (std::max({fma, load, kProfile.latency_cycles}) + kProfile.tile_cycles / steps);
+    left -= width;
+  }
+  return total;
+}
+
+struct Tile {
+  int64_t ob, px;
+  double cycles;
+};
+
+// The tile that takes the fewest cycles for lines of `length` pixels; `aliased` when tile pixels are a multiple of
+// 4 KiB apart, where more than 7 of them would not fit the ways of one L1 set.
+Tile best_tile(const KernelTable* kernels, int64_t length, int64_t channels, double steps, bool aliased) {
+  Tile best{1, 1, -1};
+  for (int64_t ob = 1; ob <= kMaxOb; ++ob) {
+    if (!kernels->conv[ob][1]) continue;
+    int64_t px = 1;
+    while (px < kMaxPx && kernels->conv[ob][px + 1]) ++px;
+    if (aliased) px = std::min<int64_t>(px, 7);
+    const double cycles = step_cycles(kernels, length, ceil_div(channels, kBlock), ob, px, steps);
+    if (best.cycles < 0 || cycles < best.cycles * 0.999) best = {ob, px, cycles};
+  }
+  return best;
+}
+
+void plan_direct(const ConvShape& s, const KernelTable* kernels, ConvPlan* plan) {
+  // Groups of fewer than 16 output channels are computed together: their blocks would be mostly padding anyway.
+  plan->merge = 1;
+  while (plan->merge < s.groups && (plan->merge * s.kg() < kBlock || s.groups % plan->merge)) ++plan->merge;
+  plan->scratch_px = s.c;
+  const bool aliased = s.stride_w * s.c * 4 % 4096 == 0;
+  if (aliased) plan->scratch_px += kBlock;
+  const double steps = static_cast<double>(s.r * s.s * s.cg() * plan->merge);
+  const Tile tile = best_tile(kernels, s.q, s.kg() * plan->merge, steps, false);
+  plan->ob = tile.ob;
+  plan->px = tile.px;
+  const int64_t cols = (s.q - 1) * s.stride_w + (s.s - 1) * s.dil_w + 1;
+  const int64_t line = std::max<int64_t>(1, cols * plan->scratch_px), extra = (s.r - 1) * s.dil_h + 1 - s.stride_h;
+  const int64_t fit = (kScratchFloats / line - extra) / s.stride_h;
+  const int64_t rows = std::max<int64_t>(1, std::min(s.p, fit));
+  plan->band_rows = std::max<int64_t>(1, ceil_div(s.p, ceil_div(s.p, rows)));
+  plan->band_images = 1;
+  if (plan->band_rows == s.p) {
+    const int64_t image = line * ((s.p - 1) * s.stride_h + (s.r - 1) * s.dil_h + 1);
+    plan->band_images = std::max<int64_t>(1, std::min(s.n, kScratchFloats / image));
+  }
+}
+
+void plan_pointwise(const ConvShape& s, const KernelTable* kernels, int64_t x_px, bool flat, ConvPlan* plan) {
+  plan->merge = 1;
+  while (plan->merge < s.groups && (plan->merge * s.kg() < kBlock || s.groups % plan->merge)) ++plan->merge;
+  const bool vectors = s.p == 1 && s.q == 1;
+  const int64_t length = vectors ? s.n : flat && s.stride_h == 1 && s.stride_w == 1 ? s.n * s.p * s.q : s.q;
+  const double steps = static_cast<double>(s.cg() * plan->merge);
+  const Tile tile = best_tile(kernels, std::max<int64_t>(1, length), s.kg() * plan->merge, steps,
+                              s.stride_w * x_px * 4 % 4096 == 0);
+  plan->ob = tile.ob;
+  plan->px = tile.px;
+}
+
+void plan_im2col(const ConvShape& s, const KernelTable* kernels, ConvPlan* plan) {
+  plan->merge = 1;
+  const Tile tile = best_tile(kernels, s.q, s.kg(), static_cast<double>(s.cg() * s.r * s.s), false);
+  plan->ob = tile.ob;
+  plan->px = tile.px;
+}
+
+void plan_depthwise(const ConvShape& s, const KernelTable* kernels, ConvPlan* plan) {
+  plan->px = 1;
+  while (plan->px < kMaxDwPx && kernels->dw[dw_any][plan->px + 1]) ++plan->px;
+  plan->band_rows = std::min<int64_t>(8, s.p);
+}
+
+// Fills the Winograd part for output tiles of side m; returns the estimated cycles.
+double plan_winograd(const ConvShape& s, const KernelTable* kernels, int64_t m, ConvPlan* plan) {
+  const int64_t a = m + 2, tiles = s.n * ceil_div(s.p, m) * ceil_div(s.q, m);
+  plan->m = m;
+  plan->scratch_px = s.c + (s.c * 4 % 4096 == 0 ? kBlock : 0);
+  const int64_t per_tile = a * a * (s.c + s.k) * 4;
+  const int64_t fit = std::min<int64_t>(kSharedTiles, std::max<int64_t>(14, kTileBytes / per_tile / 14 * 14));
+  plan->shared = tiles <= kSharedTiles || a * a * s.c * s.k * 4 > 16 * 1024 * 1024;
+  const int64_t block = std::max<int64_t>(1, plan->shared ? std::min(tiles, kSharedTiles) : fit);
+  // Private blocks come in fours, so that small teams share them evenly.
+  const int64_t blocks = plan->shared ? ceil_div(tiles, block) : round_up(ceil_div(tiles, block), 4);
+  plan->tile_block = std::max<int64_t>(1, ceil_div(tiles, std::max<int64_t>(1, blocks)));
+  const Tile tile = best_tile(kernels, plan->tile_block, s.k, static_cast<double>(s.c), false);
+  plan->ob = tile.ob;
+  plan->px = tile.px;
+  const double products = static_cast<double>(a * a * s.c * std::max<int64_t>(1, blocks)) * tile.cycles;
+  const double moved = static_cast<double>(tiles * (2 * per_tile + (a * a * s.c + m * m * s.k) * 4));
+  const double weights = static_cast<double>(a * a * s.c * s.k * 4);
+  return products + moved / kProfile.scratch_bytes_cycle + weights / kProfile.weight_bytes_cycle;
+}
+
+// Winograd where its estimate beats direct convolution's; F(4,3) against F(2,3) likewise.
+bool prefer_winograd(const ConvShape& s, const KernelTable* kernels, bool forced, ConvPlan* plan) {
+  ConvPlan two = *plan, four = *plan;
+  const double c2 = plan_winograd(s, kernels, 2, &two), c4 = plan_winograd(s, kernels, 4, &four);
+  const Tile tile = best_tile(kernels, std::max<int64_t>(1, s.q), s.k, static_cast<double>(9 * s.c), false);
+  const double direct = tile.cycles * static_cast<double>(s.n * s.p * 9 * s.c) +
+                        static_cast<double>(9 * s.c * s.k * 4) / kProfile.weight_bytes_cycle;
+  *plan = c2 < c4 ? two : four;
+  plan->algo = ConvAlgo::winograd;
+  return forced || std::min(c2, c4) < 0.95 * direct;
+}
+
+}  // namespace
+
+const char* algo_name(ConvAlgo algo) { return kNames[static_cast<int>(algo)]; }
+
+ConvPlan conv_select(const ConvShape& s, const KernelTable* kernels, const std::string& wanted, bool strict,
+                     bool x_channels_last, int64_t x_px, bool flat) {
+  ConvPlan plan;
+  std::string able;
+  int forced = -1;
+  for (int i = 0; i < 5; ++i) {
+    const ConvAlgo algo = static_cast<ConvAlgo>(i);
+    if (!can_serve(algo, s, x_channels_last)) continue;
+    if (wanted == kNames[i]) forced = i;
+    able += (able.empty() ? "" : ", ") + std::string(kNames[i]);
+  }
+  if (wanted != "auto" && forced < 0)
+    throw std::invalid_argument("algo='" + wanted + "' cannot serve this convolution; these can: " + able);
+  if (forced >= 0) {
+    plan.algo = static_cast<ConvAlgo>(forced);
+  } else if (s.c > 1 && can_serve(ConvAlgo::depthwise, s, x_channels_last)) {
+    plan.algo = ConvAlgo::depthwise;
+  } else if (can_serve(ConvAlgo::pointwise, s, x_channels_last)) {
+    plan.algo = ConvAlgo::pointwise;
+  } else if (!strict && can_serve(ConvAlgo::winograd, s, x_channels_last) && s.c >= kBlock && s.k >= kBlock &&
+             prefer_winograd(s, kernels, false, &plan)) {
+    return plan;
+  } else {
+    plan = ConvPlan();
+    plan.algo = can_serve(ConvAlgo::direct, s, x_channels_last) ? ConvAlgo::direct : ConvAlgo::im2col;
+  }
+  if (plan.algo == ConvAlgo::winograd) prefer_winograd(s, kernels, true, &plan);
+  if (plan.algo == ConvAlgo::direct) plan_direct(s, kernels, &plan);
+  if (plan.algo == ConvAlgo::im2col) plan_im2col(s, kernels, &plan);
+  if (plan.algo == ConvAlgo::pointwise) plan_pointwise(s, kernels, x_px, flat, &plan);
+  if (plan.algo == ConvAlgo::depthwise) plan_depthwise(s, kernels, &plan);
+  return plan;
+}
+
+std::unique_ptr<Op> make_conv(const ConvArgs& a) {
+  switch (a.plan.algo) {
+    case ConvAlgo::direct:
+      return make_conv_direct(a);
+    case ConvAlgo::im2col:
+      return make_conv_im2col(a);
+    case ConvAlgo::pointwise:
+      return make_conv_pointwise(a);
+    case ConvAlgo::depthwise:
+      return make_conv_depthwise(a);
+    case ConvAlgo::winograd:
+      return make_conv_winograd(a);
+  }
+  throw std::invalid_argument("unknown convolution algorithm");
+}
+
+}  // namespace cnnkern

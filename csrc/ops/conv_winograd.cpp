@@ -1,0 +1,188 @@
+// Winograd F(2x2, 3x3) and F(4x4, 3x3): a block of tiles is transformed, multiplied position by position with the
+// transformed weights, and transformed back, all within cache. Blocks go to the members of a team one each, or, where
+// there are few tiles and many channels, one block is shared and its products are split by position and panel.
+#include <algorithm>
+
+#include "conv.h"
+#include "conv_pack.h"
+
+namespace cnnkern {
+namespace {
+
+// G of F(M, 3), points 0, 1, -1, (2, -2,) infinity: rows are positions, columns filter taps.
+constexpr double kG2[4][3] = {{1, 0, 0}, {.5, .5, .5}, {.5, -.5, .5}, {0, 0, 1}};
+constexpr double kG4[6][3] = {{1. / 4, 0, 0},           {-1. / 6, -1. / 6, -1. / 6}, {-1. / 6, 1. / 6, -1. / 6},
+                              {1. / 24, 1. / 12, 1. / 6}, {1. / 24, -1. / 12, 1. / 6}, {0, 0, 1}};
+
+class ConvWinograd final : public Op {
+ public:
+  explicit ConvWinograd(const ConvArgs& a)
+      : s_(a.shape), plan_(a.plan), a_(a.plan.m + 2), x_(a.x), y_(a.y), e_(a.epilogue) {
+    panels_ = make_panels(1, s_.c, s_.k, 1, plan_.ob, plan_.px, a.kernels);
+    for (const Panel& p : panels_) position_floats_ += s_.c * p.ob * kBlock;
+    transform_weights(a);
+    if (a.bias) {
+      bias_ = Arena(static_cast<size_t>(round_up(s_.k, kBlock)) * sizeof(float));
+      std::copy(a.bias, a.bias + s_.k, bias_.data());
+    }
+    down_ = ceil_div(s_.p, plan_.m);
+    across_ = ceil_div(s_.q, plan_.m);
+    tiles_ = s_.n * down_ * across_;
+    blocks_ = ceil_div(tiles_, plan_.tile_block);
+    largest_ = blocks_ ? ceil_div(tiles_, blocks_) : 0;
+    v_px_ = plan_.scratch_px;
+    m_px_ = round_up(s_.k, kBlock);
+    if (m_px_ * 4 % 4096 == 0) m_px_ += kBlock;
+    // Positions are not a multiple of 4 KiB apart, or the transforms' 36 streams would share cache sets.
+    v_pos_ = largest_ * v_px_ + kBlock;
+    m_pos_ = largest_ * m_px_ + kBlock;
+  }
+
+  int64_t workspace_floats(int threads) const override {
+    return (plan_.shared ? 1 : threads) * a_ * a_ * (v_pos_ + m_pos_);
+  }
+
+  void run(const RunContext& ctx, Team& team) const override {
+    const TensorView x = ctx(x_), y = ctx(y_), res = ctx(e_.residual);
+    const int64_t products = a_ * a_ * static_cast<int64_t>(panels_.size());
+    if (!plan_.shared) {
+      float* v = ctx.workspace + team.rank() * a_ * a_ * (v_pos_ + m_pos_);
+      const Range mine = share(blocks_, team.size(), team.rank());
+      for (int64_t b = mine.begin; b < mine.end; ++b) {
+        const Range tiles = share(tiles_, blocks_, b);
+        input(ctx, x, v, tiles.begin, tiles);
+        multiply(ctx, v, tiles.end - tiles.begin, {0, products});
+        output(ctx, y, res, v, tiles.begin, tiles);
+      }
+      return;
+    }
+    for (int64_t b = 0; b < blocks_; ++b) {
+      const Range tiles = share(tiles_, blocks_, b);
+      const Range part = share(tiles.end - tiles.begin, team.size(), team.rank());
+      const Range mine{tiles.begin + part.begin, tiles.begin + part.end};
+      if (b) team.barrier();
+      input(ctx, x, ctx.workspace, tiles.begin, mine);
+      team.barrier();
+      multiply(ctx, ctx.workspace, tiles.end - tiles.begin, share(products, team.size(), team.rank()));
+      team.barrier();
+      output(ctx, y, res, ctx.workspace, tiles.begin, mine);
+    }
+  }
+
+ private:
+  // U = G g G^T in double, rounded once: [position][panel][c][16*ob].
+  void transform_weights(const ConvArgs& a) {
+    weights_ = Arena(static_cast<size_t>(a_ * a_ * position_floats_) * sizeof(float));
+    for (const Panel& p : panels_) {
+      const int64_t lanes = p.ob * kBlock;
+      for (int64_t j = 0; j < p.valid; ++j)
+        for (int64_t c = 0; c < s_.c; ++c) {
+          const float* g = a.weight + ((p.k0 + j) * s_.c + c) * 9;
+          double half[6][3];
+          for (int64_t i = 0; i < a_; ++i)
+            for (int col = 0; col < 3; ++col) {
+              half[i][col] = 0;
+              for (int k = 0; k < 3; ++k) half[i][col] += coefficient(i, k) * static_cast<double>(g[k * 3 + col]);
+            }
+          for (int64_t i = 0; i < a_; ++i)
+            for (int64_t l = 0; l < a_; ++l) {
+              double u = 0;
+              for (int k = 0; k < 3; ++k) u += half[i][k] * coefficient(l, k);
+              weights_.data()[(i * a_ + l) * position_floats_ + p.offset + c * lanes + j] = static_cast<float>(u);
+            }
+        }
+    }
+  }
+
+  double coefficient(int64_t i, int k) const { return plan_.m == 2 ? kG2[i][k] : kG4[i][k]; }
+
+  void input(const RunContext& ctx, const TensorView& x, float* v, int64_t first, Range tiles) const {
+    const float* rows[6];
+    for (int64_t t = tiles.begin; t < tiles.end; ++t) {
+      const int64_t n = t / (down_ * across_), ih = t / across_ % down_ * plan_.m - s_.pad_t,
+                    iw = t % across_ * plan_.m - s_.pad_l;
+      for (int64_t i = 0; i < a_; ++i)
+        rows[i] = ih + i >= 0 && ih + i < s_.h ? x.at(n, ih + i, 0) + iw * x.sw : nullptr;
+      WinoIn in = {};
+      in.rows = rows;
+      in.x_px = x.sw;
+      in.col0 = std::max<int64_t>(0, -iw);
+      in.col1 = std::min(a_, s_.w - iw);
+      in.v = v + (t - first) * v_px_;
+      in.v_pos = v_pos_;
+      in.c = s_.c;
+      ctx.kernels->wino_in[plan_.m](&in);
+    }
+  }
+
+  // Products [begin, end) of positions x panels over a block of `count` tiles.
+  void multiply(const RunContext& ctx, float* v, int64_t count, Range products) const {
+    float* m = v + a_ * a_ * v_pos_;
+    const int64_t panels = static_cast<int64_t>(panels_.size());
+    for (int64_t i = products.begin; i < products.end; ++i) {
+      const int64_t next = i + 1 < products.end ? i + 1 : products.begin;
+      const Panel &panel = panels_[i % panels], &after = panels_[next % panels];
+      PanelPrefetch prefetch(weights_.data() + next / panels * position_floats_ + after.offset,
+                             s_.c * after.ob * kBlock);
+      const int64_t position = i / panels, tiles = ceil_div(count, panel.px);
+      for (int64_t tile = 0; tile < tiles; ++tile) {
+        const Range t = share(count, tiles, tile);
+        const float* rows[1] = {v + position * v_pos_ + t.begin * v_px_};
+        ConvTile c = {};
+        c.rows = rows;
+        c.nrows = 1;
+        c.klen = s_.c;
+        c.x_px = v_px_;
+        c.w = weights_.data() + position * position_floats_ + panel.offset;
+        c.y = m + position * m_pos_ + t.begin * m_px_ + panel.k0;
+        c.y_px = m_px_;
+        c.valid = panel.valid;
+        prefetch.arm(&c);
+        ctx.kernels->conv[panel.ob][t.end - t.begin](&c);
+      }
+    }
+  }
+
+  void output(const RunContext& ctx, const TensorView& y, const TensorView& res, const float* v, int64_t first,
+              Range tiles) const {
+    const float* m = v + a_ * a_ * v_pos_;
+    for (int64_t t = tiles.begin; t < tiles.end; ++t) {
+      const int64_t n = t / (down_ * across_), p = t / across_ % down_ * plan_.m, q = t % across_ * plan_.m;
+      WinoOut out = {};
+      out.m = m + (t - first) * m_px_;
+      out.m_pos = m_pos_;
+      out.y = y.at(n, p, q);
+      out.y_row = y.sh;
+      out.y_px = y.sw;
+      out.res = res.data ? res.at(n, p, q) : nullptr;
+      out.res_row = res.sh;
+      out.res_px = res.sw;
+      out.bias = bias_.data();
+      out.lo = e_.lo;
+      out.hi = e_.hi;
+      out.clamp = e_.clamp;
+      out.nrows = std::min(plan_.m, s_.p - p);
+      out.ncols = std::min(plan_.m, s_.q - q);
+      out.c = s_.k;
+      ctx.kernels->wino_out[plan_.m](&out);
+      for (int64_t i = 0; i < out.nrows; ++i) e_.finish(ctx.kernels, out.y + i * y.sh, out.ncols, y.sw, s_.k);
+    }
+  }
+
+  ConvShape s_;
+  ConvPlan plan_;
+  int64_t a_;  // input tile side
+  TensorRef x_, y_;
+  Epilogue e_;
+  std::vector<Panel> panels_;
+  int64_t position_floats_ = 0;
+  Arena weights_, bias_;
+  int64_t down_, across_, tiles_, blocks_, largest_;
+  int64_t v_px_, m_px_, v_pos_, m_pos_;
+};
+
+}  // namespace
+
+std::unique_ptr<Op> make_conv_winograd(const ConvArgs& a) { return std::make_unique<ConvWinograd>(a); }
+
+}  // namespace cnnkern

@@ -1,0 +1,102 @@
+// What a driver is: an Op, made once at plan time with its weights packed, run by a Team over resolved buffers.
+#pragma once
+
+#include <limits>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../core/arena.h"
+#include "../core/shapes.h"
+#include "../core/team.h"
+#include "../core/tensor.h"
+#include "../ukernels/kernel_table.h"
+
+namespace cnnkern {
+
+// A tensor of a program: a view whose data is an offset (in floats) into one of the program's slots.
+struct TensorRef {
+  int slot = -1;  // -1: absent
+  int64_t offset = 0;
+  TensorView view;
+
+  bool present() const { return slot >= 0; }
+};
+
+// What one run lends to an op.
+struct RunContext {
+  const KernelTable* kernels;
+  float* const* slots;
+  float* workspace;  // shared by the team; as large as the op asked for
+
+  TensorView operator()(const TensorRef& ref) const {
+    TensorView v = ref.view;
+    v.data = ref.present() ? slots[ref.slot] + ref.offset : nullptr;
+    return v;
+  }
+};
+
+class Op {
+ public:
+  virtual ~Op() = default;
+  // Every member of the team calls this; the op splits its work by rank and may use the team's barrier. The loop that
+  // calls it has a barrier after every op.
+  virtual void run(const RunContext& ctx, Team& team) const = 0;
+  // Floats of scratch, for a team of that size.
+  virtual int64_t workspace_floats(int /*threads*/) const { return 0; }
+};
+
+// What happens to a sum before it is stored: bias, residual, clamp; then, where an activation is no clamp, its leaf
+// over the values just written, while they are in L1.
+struct Epilogue {
+  TensorRef residual;
+  Act act = Act::none;
+  float param = 0, param2 = 0;
+  bool clamp = false;
+  float lo = -std::numeric_limits<float>::infinity(), hi = std::numeric_limits<float>::infinity();
+  Act post = Act::none;
+
+  static Epilogue of(Act act, float param, float param2, const TensorRef& residual) {
+    Epilogue e;
+    e.residual = residual;
+    e.act = act;
+    e.param = param;
+    e.param2 = param2;
+    if (act == Act::relu || act == Act::relu6 || act == Act::clip) {
+      e.clamp = true;
+      e.lo = act == Act::clip ? param : 0;
+      if (act == Act::relu6) e.hi = 6;
+      if (act == Act::clip) e.hi = param2;
+    } else {
+      e.post = act;
+    }
+    return e;
+  }
+
+  void finish(const KernelTable* k, float* y, int64_t px, int64_t y_px, int64_t channels) const {
+    if (post == Act::none) return;
+    for (int64_t i = 0; i < px; ++i) {
+      const ActRow row{y + i * y_px, y + i * y_px, channels, param, param2};
+      k->act[static_cast<int>(post)](&row);
+    }
+  }
+};
+
+// The decisions for a convolution, made by conv_select, printed with the plan and never changed afterwards.
+enum class ConvAlgo : int { direct = 0, im2col, pointwise, depthwise, winograd };
+struct ConvPlan {
+  ConvAlgo algo = ConvAlgo::direct;
+  int64_t ob = 1;           // blocks of 16 output channels in a tile
+  int64_t px = 1;           // longest tile in pixels
+  int64_t merge = 1;        // groups computed as one, with zero weights between them
+  int64_t band_rows = 1;    // output rows (of one image) packed and computed together
+  int64_t band_images = 1;  // whole images in a band, when band_rows is all of P
+  int64_t scratch_px = 0;   // floats between pixels in the packed rows
+  int64_t m = 0;            // Winograd: outputs per tile side
+  int64_t tile_block = 0;   // Winograd: tiles transformed and multiplied together
+  bool shared = false;      // Winograd: one block at a time for the whole team, its products split by channels
+};
+
+}  // namespace cnnkern

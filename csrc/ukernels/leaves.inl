@@ -1,0 +1,37 @@
+// Every leaf of an ISA and its two tables. Included once by isa_<isa>.cpp, inside cnnkern::<isa>, after its Verbs.
+
+#include "simd/counting.h"
+
+#include "conv_tile.inl"
+#include "conv_depthwise.inl"
+#include "copy.inl"
+#include "act.inl"
+#include "peak.inl"
+#include "winograd.inl"
+
+static void set_counters(Counters* c) { counters = c; }
+
+template <class V>
+static inline KernelTable make_table(const char* isa) {
+  KernelTable t = {};
+  t.isa = isa;
+  t.counting = V::counted;
+  t.width = V::width;
+  t.set_counters = set_counters;
+#define CNNKERN_CONV(ob, px, tag) \
+  if constexpr (isa_##tag == isa_id) fill_conv<V, ob, px>(&t);
+#define CNNKERN_DW(px, tag) \
+  if constexpr (isa_##tag == isa_id) fill_dw<V, px>(&t);
+#include "kernels.def"
+#undef CNNKERN_CONV
+#undef CNNKERN_DW
+  t.wino_in[2] = wino_in<V, 2>;
+  t.wino_in[4] = wino_in<V, 4>;
+  t.wino_out[2] = wino_out<V, 2>;
+  t.wino_out[4] = wino_out<V, 4>;
+  fill_act<V>(&t);
+  t.copy = copy_row<V>;
+  t.fill = fill_row<V>;
+  t.peak_fma = peak_fma<V>;
+  return t;
+}

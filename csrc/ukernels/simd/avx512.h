@@ -1,0 +1,74 @@
+// The verbs on AVX-512 (F, BW, DQ, VL): 16 floats a vector, 32 registers.
+#pragma once
+
+#include <immintrin.h>
+#include <stdint.h>
+
+namespace cnnkern {
+namespace avx512 {
+
+struct Verbs {
+  using vec = __m512;
+  static constexpr int width = 16;
+  static constexpr int registers = 32;
+  static constexpr bool counted = false;
+
+  static inline __mmask16 mask(int64_t n) { return (__mmask16)(n >= 16 ? 0xffffu : (1u << n) - 1u); }
+
+  static inline vec zero() { return _mm512_setzero_ps(); }
+  static inline vec set1(float x) { return _mm512_set1_ps(x); }
+  static inline vec load(const float* p) { return _mm512_loadu_ps(p); }
+  static inline vec load_n(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(mask(n), p); }
+  static inline void store(float* p, vec v) { _mm512_storeu_ps(p, v); }
+  static inline void store_n(float* p, vec v, int64_t n) { _mm512_mask_storeu_ps(p, mask(n), v); }
+  static inline vec bcast(const float* p) { return _mm512_set1_ps(*p); }
+  static inline vec fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
+  // The second factor comes from memory and must stay there: it saves the register it would occupy.
+  static inline vec fma_mem(vec a, const float* p, vec c) {
+    asm volatile("" : "+r"(p));
+    return _mm512_fmadd_ps(a, _mm512_loadu_ps(p), c);
+  }
+  static inline vec add(vec a, vec b) { return _mm512_add_ps(a, b); }
+  static inline vec sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
+  static inline vec mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
+  static inline vec div(vec a, vec b) { return _mm512_div_ps(a, b); }
+  static inline vec sqrt(vec a) { return _mm512_sqrt_ps(a); }
+  // a > b ? a : b, so a NaN in b comes through.
+  static inline vec max(vec a, vec b) { return _mm512_max_ps(a, b); }
+  static inline vec min(vec a, vec b) { return _mm512_min_ps(a, b); }
+  // The larger one; NaN if either is NaN.
+  static inline vec max_nan(vec a, vec b) {
+    return _mm512_mask_mov_ps(_mm512_max_ps(b, a), _mm512_cmp_ps_mask(b, b, _CMP_UNORD_Q), b);
+  }
+  static inline vec round(vec a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  // 2^a for integral a in [-126, 127].
+  static inline vec pow2(vec a) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(127)), 23));
+  }
+  // a < b ? x : y, lane by lane.
+  static inline vec select_lt(vec a, vec b, vec x, vec y) {
+    return _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), x);
+  }
+  static inline float reduce_add(vec a) {
+    float t[16];
+    _mm512_storeu_ps(t, a);
+    for (int step = 8; step > 0; step /= 2)
+      for (int i = 0; i < step; ++i) t[i] += t[i + step];
+    return t[0];
+  }
+  static inline float reduce_max(vec a) {
+    float t[16];
+    _mm512_storeu_ps(t, a);
+    for (int i = 1; i < 16; ++i) t[0] = t[i] > t[0] || t[i] != t[i] ? t[i] : t[0];
+    return t[0];
+  }
+  static inline void prefetch(const float* p) { _mm_prefetch((const char*)p, _MM_HINT_T1); }
+  template <class T>
+  static inline T opaque(T x) {
+    asm("" : "+r"(x));
+    return x;
+  }
+};
+
+}  // namespace avx512
+}  // namespace cnnkern

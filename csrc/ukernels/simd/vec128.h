@@ -1,0 +1,73 @@
+// The verbs on GCC/Clang vector extensions, 4 floats a vector: SSE2, NEON and any other CPU from one file.
+// There is no fused multiply-add here: fma is a product, rounded, and a sum.
+#pragma once
+
+#include <stdint.h>
+
+namespace cnnkern {
+namespace vec128 {
+
+struct Verbs {
+  typedef float vec __attribute__((vector_size(16)));
+  typedef float loose __attribute__((vector_size(16), aligned(4), may_alias));
+  typedef int32_t ivec __attribute__((vector_size(16)));
+  static constexpr int width = 4;
+  static constexpr int registers = 16;
+  static constexpr bool counted = false;
+
+  static inline vec pick(ivec m, vec a, vec b) { return (vec)((m & (ivec)a) | (~m & (ivec)b)); }
+
+  static inline vec zero() { return vec{0, 0, 0, 0}; }
+  static inline vec set1(float x) { return vec{x, x, x, x}; }
+  static inline vec load(const float* p) { return *(const loose*)p; }
+  static inline vec load_n(const float* p, int64_t n) {
+    if (n >= 4) return load(p);
+    vec v = zero();
+    for (int64_t i = 0; i < n; ++i) v[i] = p[i];
+    return v;
+  }
+  static inline void store(float* p, vec v) { *(loose*)p = v; }
+  static inline void store_n(float* p, vec v, int64_t n) {
+    if (n >= 4) return store(p, v);
+    for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+  }
+  static inline vec bcast(const float* p) { return set1(*p); }
+  static inline vec fma(vec a, vec b, vec c) { return a * b + c; }
+  static inline vec fma_mem(vec a, const float* p, vec c) { return a * load(p) + c; }
+  static inline vec add(vec a, vec b) { return a + b; }
+  static inline vec sub(vec a, vec b) { return a - b; }
+  static inline vec mul(vec a, vec b) { return a * b; }
+  static inline vec div(vec a, vec b) { return a / b; }
+  static inline vec sqrt(vec a) {
+    for (int i = 0; i < 4; ++i) a[i] = __builtin_sqrtf(a[i]);
+    return a;
+  }
+  static inline vec max(vec a, vec b) { return pick(a > b, a, b); }
+  static inline vec min(vec a, vec b) { return pick(a < b, a, b); }
+  static inline vec max_nan(vec a, vec b) { return pick((a > b) | (a != a), a, b); }
+  // Adding and taking away 1.5 * 2^23 rounds to the nearest integer, for |a| < 2^22: all that callers need.
+  static inline vec round(vec a) {
+    vec magic = set1(12582912.0f);
+    return (a + magic) - magic;
+  }
+  static inline vec pow2(vec a) {
+    ivec i = {(int32_t)a[0], (int32_t)a[1], (int32_t)a[2], (int32_t)a[3]};
+    return (vec)((i + 127) << 23);
+  }
+  static inline vec select_lt(vec a, vec b, vec x, vec y) { return pick(a < b, x, y); }
+  static inline float reduce_add(vec a) { return (a[0] + a[2]) + (a[1] + a[3]); }
+  static inline float reduce_max(vec a) {
+    float t = a[0];
+    for (int i = 1; i < 4; ++i) t = a[i] > t || a[i] != a[i] ? a[i] : t;
+    return t;
+  }
+  static inline void prefetch(const float* p) { __builtin_prefetch(p, 0, 2); }
+  template <class T>
+  static inline T opaque(T x) {
+    asm("" : "+r"(x));
+    return x;
+  }
+};
+
+}  // namespace vec128
+}  // namespace cnnkern

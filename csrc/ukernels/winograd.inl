@@ -1,0 +1,106 @@
+// Winograd F(2x2, 3x3) and F(4x4, 3x3) transforms of one tile, a vector of channels at a time (Lavin & Gray,
+// arXiv:1509.09308; points 0, 1, -1, 2, -2, infinity). The products in between are ordinary conv_tile GEMMs.
+
+template <class V, int M>
+struct wino;
+
+template <class V>
+struct wino<V, 2> {
+  using vec = typename V::vec;
+  // B^T d: 4 inputs -> 4. 4 additions.
+  static inline void in(const vec (&d)[4], vec (&t)[4]) {
+    t[0] = V::sub(d[0], d[2]);
+    t[1] = V::add(d[1], d[2]);
+    t[2] = V::sub(d[2], d[1]);
+    t[3] = V::sub(d[1], d[3]);
+  }
+  // A^T m: 4 products -> 2. 4 additions.
+  static inline void out(const vec (&m)[4], vec (&y)[2]) {
+    y[0] = V::add(V::add(m[0], m[1]), m[2]);
+    y[1] = V::sub(V::sub(m[1], m[2]), m[3]);
+  }
+};
+
+template <class V>
+struct wino<V, 4> {
+  using vec = typename V::vec;
+  // B^T d: 6 inputs -> 6. 8 multiply-adds, 4 additions.
+  static inline void in(const vec (&d)[6], vec (&t)[6]) {
+    const vec two = V::set1(2), mtwo = V::set1(-2), four = V::set1(4), mfour = V::set1(-4), mfive = V::set1(-5);
+    const vec a = V::fma(mfour, d[2], d[4]), b = V::fma(mfour, d[1], d[3]);
+    const vec c = V::sub(d[4], d[2]), e = V::sub(d[3], d[1]);
+    t[0] = V::fma(four, d[0], V::fma(mfive, d[2], d[4]));
+    t[1] = V::add(a, b);
+    t[2] = V::sub(a, b);
+    t[3] = V::fma(two, e, c);
+    t[4] = V::fma(mtwo, e, c);
+    t[5] = V::fma(four, d[1], V::fma(mfive, d[3], d[5]));
+  }
+  // A^T m: 6 products -> 4. 3 multiply-adds, 7 additions.
+  static inline void out(const vec (&m)[6], vec (&y)[4]) {
+    const vec s1 = V::add(m[1], m[2]), d1 = V::sub(m[1], m[2]), s2 = V::add(m[3], m[4]), d2 = V::sub(m[3], m[4]);
+    y[0] = V::add(V::add(m[0], s1), s2);
+    y[1] = V::fma(V::set1(2), d2, d1);
+    y[2] = V::fma(V::set1(4), s2, s1);
+    y[3] = V::add(V::fma(V::set1(8), d2, d1), m[5]);
+  }
+};
+
+template <class V, int M>
+static void wino_in(const WinoIn* t) {
+  constexpr int A = M + 2;
+  using vec = typename V::vec;
+  for (int64_t ch = 0; ch < t->c; ch += V::width) {
+    const int64_t left = t->c - ch;
+    vec cols[A][A];  // [column][row], transformed along the rows of the image
+    for (int j = 0; j < A; ++j) {
+      vec d[A];
+      const bool inside = j >= t->col0 && j < t->col1;
+#pragma GCC unroll 8
+      for (int i = 0; i < A; ++i)
+        d[i] = inside && t->rows[i] ? V::load_n(t->rows[i] + j * t->x_px + ch, left) : V::zero();
+      wino<V, M>::in(d, cols[j]);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < A; ++i) {
+      vec d[A], v[A];
+#pragma GCC unroll 8
+      for (int j = 0; j < A; ++j) d[j] = cols[j][i];
+      wino<V, M>::in(d, v);
+#pragma GCC unroll 8
+      for (int j = 0; j < A; ++j) V::store_n(t->v + (i * A + j) * t->v_pos + ch, v[j], left);
+    }
+  }
+}
+
+template <class V, int M>
+static void wino_out(const WinoOut* t) {
+  constexpr int A = M + 2;
+  using vec = typename V::vec;
+  for (int64_t ch = 0; ch < t->c; ch += V::width) {
+    const int64_t left = t->c - ch;
+    const vec bias = t->bias ? V::load(t->bias + ch) : V::zero();
+    vec cols[A][M];
+    for (int j = 0; j < A; ++j) {
+      vec m[A];
+#pragma GCC unroll 8
+      for (int i = 0; i < A; ++i) m[i] = V::load_n(t->m + (i * A + j) * t->m_pos + ch, left);
+      wino<V, M>::out(m, cols[j]);
+    }
+    for (int i = 0; i < t->nrows; ++i) {
+      vec m[A], y[M];
+#pragma GCC unroll 8
+      for (int j = 0; j < A; ++j) m[j] = cols[j][i];
+      wino<V, M>::out(m, y);
+#pragma GCC unroll 4
+      for (int j = 0; j < M; ++j) {
+        if (j >= t->ncols) break;
+        vec v = y[j];
+        if (t->bias) v = V::add(v, bias);
+        if (t->res) v = V::add(v, V::load_n(t->res + i * t->res_row + j * t->res_px + ch, left));
+        if (t->clamp) v = V::min(V::set1(t->hi), V::max(V::set1(t->lo), v));
+        V::store_n(t->y + i * t->y_row + j * t->y_px + ch, v, left);
+      }
+    }
+  }
+}
