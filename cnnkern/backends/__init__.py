@@ -1,0 +1,132 @@
+"""The backends of this installation: a registry. This module is callable: `cnnkern.backends()` says what is usable.
+
+A backend is a module here with a class that has `available`, `passes`, `call` and `compile` (base.py), and one line in
+`_CLASSES`. Modules are imported when they are first asked for; one that cannot be imported is "not available".
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+import types
+import warnings
+from pathlib import Path
+from typing import Any
+
+from .. import config
+from ..errors import UnsupportedError
+
+_CLASSES = {  # name -> (module, class), fastest first
+    "cpu": ("cpu", "CpuBackend"),
+    "reference": ("reference", "ReferenceBackend"),
+}
+_objects: dict[tuple, Any] = {}
+_lock = threading.RLock()
+_warned: set = set()
+
+
+def get(name: Any = None) -> Any:
+    """A backend by name; an object that is one already is returned as it is; None means the default.
+
+    Raises:
+        ValueError: no backend has that name. UnsupportedError: it cannot be used here; the message says why.
+    Example:
+        >>> cnnkern.backends.get("reference").name
+        'reference'
+    """
+    if name is None:
+        return default()
+    if not isinstance(name, str):
+        if hasattr(name, "call") and hasattr(name, "name"):
+            return name
+        raise TypeError(f"backend must be a name or a backend, got {name!r} of type {type(name).__name__}")
+    if name not in _CLASSES:
+        raise ValueError(f"backend must be one of {', '.join(map(repr, _CLASSES))}, got {name!r}")
+    found, reason = _find(name)
+    if reason:
+        raise UnsupportedError(f"backend {name!r} is not available: {reason}")
+    return found
+
+
+def default() -> Any:
+    """The one that CNNKERN_BACKEND or `cnnkern.config(backend=...)` names, else the fastest available; falling back to
+    the reference is said once."""
+    chosen = config.get("backend")
+    if chosen:
+        return get(chosen)
+    for name in _CLASSES:
+        found, reason = _find(name)
+        if not reason:
+            return found
+        warn_once(name, f"the {name} backend is not available, so this is slow: {reason}")
+    raise UnsupportedError("no backend is available")
+
+
+def available() -> dict[str, str]:
+    """Backend name -> "" where it is usable, else why not."""
+    return {name: _find(name)[1] for name in _CLASSES}
+
+
+def warn_once(key: Any, message: str) -> None:
+    """One RuntimeWarning per key in this process (fallbacks say so once)."""
+    with _lock:
+        if key in _warned:
+            return
+        _warned.add(key)
+    warnings.warn(f"cnnkern: {message}", RuntimeWarning, stacklevel=3)
+
+
+def cpu_info() -> dict[str, Any]:
+    """What the cpu backend has to work with.
+
+    Returns:
+        {"name": the processor's, "isa": the instruction set chosen ("" without the native module), "isas": those
+        available, weakest first, "threads": as get_num_threads, "cache_bytes": {"l1d", "l2", "l3"}, 0 where unknown}.
+    Raises:
+        ValueError: CNNKERN_ISA names a set that this CPU lacks.
+    """
+    info = {"name": "", "isa": "", "isas": [], "threads": config.get_num_threads(), "cache_bytes": {}}
+    try:
+        from .. import _core
+    except ImportError:
+        return info
+    l1d, l2, l3 = _core.cache_sizes()
+    return info | {
+        "name": _core.cpu_name(),
+        "isa": _core.resolve_isa(config.get("isa") or ""),
+        "isas": list(_core.available_isas()),
+        "cache_bytes": {"l1d": l1d, "l2": l2, "l3": l3},
+    }
+
+
+def _find(name: str) -> tuple[Any, str]:
+    """(the backend, "") or (None, why not). One object per name, and for the cpu per instruction set."""
+    options = {"isa": config.get("isa")} if name == "cpu" and config.get("isa") else {}
+    key = (name, *options.values())
+    with _lock:
+        if key not in _objects:
+            module, cls = _CLASSES[name]
+            try:
+                make = getattr(importlib.import_module(f".{module}", __name__), cls)
+            except ImportError as error:
+                return None, _why_not(error)
+            _objects[key] = make(**options)
+        reason = _objects[key].available()
+        return (None, reason) if reason else (_objects[key], "")
+
+
+def _why_not(error: ImportError) -> str:
+    """What the installation noted when the native module did not build, else the import's own words."""
+    note = Path(__file__).parent.parent / "_native_build_failed.txt"
+    if note.exists():
+        return f"the native module did not build: {note.read_text().strip()}"
+    return f"{error}"
+
+
+class _CallableModule(types.ModuleType):
+    def __call__(self) -> dict[str, str]:
+        return {name: reason or "available" for name, reason in available().items()}
+
+
+sys.modules[__name__].__class__ = _CallableModule
