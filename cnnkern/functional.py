@@ -6,6 +6,7 @@ they take and return; weights, results that are no images, and the values of poo
 
 All raise TypeError for what is no float32 array, ValueError for shapes and attributes that do not fit (naming the
 argument, what was received and what is accepted), UnsupportedError for what the backend cannot do.
+(The file is long because it is a list: one entry per operation, most of it documentation.)
 """
 
 from __future__ import annotations
@@ -65,19 +66,20 @@ def conv2d(
     if flip_kernel:
         weight = weight[:, :, ::-1, ::-1]
     residual = None if residual is None else as_image("residual", residual, layout)
-    return run(spec, (x, weight, as_array("bias", bias), residual), backend, precision, layout, out)
+    return run(spec, (x, weight, as_array("bias", bias, optional=True), residual), backend, precision, layout, out)
 
 
 def separable_conv2d(
     x: Array, depthwise_weight: Array, pointwise_weight: Array, bias: Array | None = None, stride=1, padding=0,
-    dilation=1, *, depthwise_bias: Array | None = None, depthwise_activation=None, activation=None, precision: str | None = None,
-    layout: str = "NCHW", out: Array | None = None, backend: Any = None,
+    dilation=1, *, depthwise_bias: Array | None = None, depthwise_activation=None, activation=None,
+    precision: str | None = None, layout: str = "NCHW", out: Array | None = None, backend: Any = None,
 ) -> Array:  # fmt: skip
     """A depthwise convolution, then a pointwise one (Chollet, Xception, 2017).
 
     Args:
         x: images (N, C, H, W). depthwise_weight: (C M, 1, R, S), M filters per channel.
-        pointwise_weight: (K, C M, 1, 1). bias: (K,). depthwise_bias: (C M,). stride, padding, dilation: the depthwise one's, as `conv2d`.
+        pointwise_weight: (K, C M, 1, 1). bias: (K,). depthwise_bias: (C M,).
+        stride, padding, dilation: the depthwise one's, as `conv2d`.
         depthwise_activation, activation, precision, layout, out: as `conv2d`.
     Returns:
         (N, K, P, Q): conv2d(conv2d(x, depthwise_weight, depthwise_bias, ..., groups=C), pointwise_weight, bias).
@@ -92,17 +94,8 @@ def separable_conv2d(
     if as_array("depthwise_weight", depthwise_weight, 4).shape[1] != 1:
         raise ValueError(f"depthwise_weight must have shape (C M, 1, R, S), got {depthwise_weight.shape}")
     common = {"precision": precision, "layout": layout, "backend": backend}
-    middle = conv2d(
-        x,
-        depthwise_weight,
-        depthwise_bias,
-        stride,
-        padding,
-        dilation,
-        channels,
-        activation=depthwise_activation,
-        **common,
-    )
+    depthwise = {"groups": channels, "activation": depthwise_activation, **common}
+    middle = conv2d(x, depthwise_weight, depthwise_bias, stride, padding, dilation, **depthwise)
     return conv2d(middle, pointwise_weight, bias, activation=activation, out=out, **common)
 
 
@@ -129,7 +122,7 @@ def locally_connected2d(
     """
     x, weight, stride = as_image("x", x, layout), as_array("weight", weight, 6), as_pair("stride", stride)
     spec = ops.LocallyConnected2dSpec(stride, padding_for(padding, x, weight.shape[4:], stride))
-    return run(spec, (x, weight, as_array("bias", bias)), backend, layout=layout)
+    return run(spec, (x, weight, as_array("bias", bias, optional=True)), backend, layout=layout)
 
 
 def linear(x: Array, weight: Array, bias: Array | None = None, *, activation=None, backend: Any = None) -> Array:
@@ -144,7 +137,9 @@ def linear(x: Array, weight: Array, bias: Array | None = None, *, activation=Non
     if x.ndim == 0:
         raise ValueError("linear: x must have rank 1 or more (..., F), got a scalar")
     rows = x if x.ndim == 2 else x.reshape(int(np.prod(x.shape[:-1])), x.shape[-1])
-    y = run(ops.LinearSpec(*split_activation(activation)), (rows, weight, as_array("bias", bias)), backend)
+    y = run(
+        ops.LinearSpec(*split_activation(activation)), (rows, weight, as_array("bias", bias, optional=True)), backend
+    )
     return y.reshape(*x.shape[:-1], weight.shape[0])
 
 
@@ -250,9 +245,9 @@ def batch_norm(
         [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
     x = as_image("x", x, layout) if layout != "NCHW" else as_array("x", x)
-    names = ("running_mean", "running_var", "weight", "bias")
-    vectors = [as_array(n, v) for n, v in zip(names, (running_mean, running_var, weight, bias))]
-    return run(ops.BatchNormSpec(eps), (x, *vectors), backend, layout=layout)
+    statistics = as_array("running_mean", running_mean), as_array("running_var", running_var)
+    affine = as_array("weight", weight, optional=True), as_array("bias", bias, optional=True)
+    return run(ops.BatchNormSpec(eps), (x, *statistics, *affine), backend, layout=layout)
 
 
 def local_response_norm(
