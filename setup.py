@@ -47,8 +47,8 @@ class CMakeBuild(build_ext):
                 f"-DCNNKERN_OUTPUT_DIR={built}",
                 "-DCMAKE_BUILD_TYPE=Release",
             ]
-            if shutil.which("ninja"):
-                options += ["-G", "Ninja"]
+            if ninja := shutil.which("ninja"):  # by path: a kept folder remembers the ninja of an earlier, gone environment
+                options += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
             run([cmake, "-S", str(ROOT), "-B", folder, *options])
             jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(usable_cpus()))
             run([cmake, "--build", folder, "--parallel", jobs])
@@ -99,7 +99,10 @@ atexit.register(shutil.rmtree, build_base, ignore_errors=True)
 setup(
     packages=[*find_packages(include=["cnnkern", "cnnkern.*"]), "cnnkern.kernels"],
     package_dir={"cnnkern.kernels": "kernels"},  # the CUDA sources live at the top and ship inside the package
-    package_data={"cnnkern": ["py.typed", "data/*.npz", "data/*.jpg", "data/*.png", "data/*.md"], "cnnkern.kernels": ["*.md", "*.cu", "*.cuh"]},
+    package_data={
+        "cnnkern": ["py.typed", "data/*.npz", "data/*.jpg", "data/*.png", "data/*.md"],
+        "cnnkern.kernels": ["*.md", "*.cu", "*.cuh"],
+    },
     include_package_data=False,
     ext_modules=[Extension("cnnkern._core", sources=[], optional=True)],
     cmdclass={"build_ext": CMakeBuild},
