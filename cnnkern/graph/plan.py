@@ -173,7 +173,7 @@ def make_plan(
 
 
 def new_step(node: Node, graph: Graph, kernel: str, **changes: Any) -> Step:
-    """The Step of one node, filled in with what the graph knows; `changes` are further fields (run, native, plan ...)."""
+    """The Step of one node, filled in with what the graph knows; `changes` are further fields (run, native ...)."""
     in_shapes = tuple(graph.shape(name) for name in node.inputs)
     return Step(
         name=node.name,

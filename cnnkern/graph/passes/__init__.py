@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 
+from ... import config
 from ..ir import Graph
 from .dead_code import dead_code
 from .flatten_to_hwc import flatten_to_hwc
@@ -35,11 +36,11 @@ __all__ = [
 ]
 
 
-def apply(graph: Graph, weights: dict, passes: Iterable[Pass] = STANDARD, *, verbose: int = 0) -> tuple[Graph, dict]:
-    """Run passes in order. `verbose` >= 3 writes a line per pass to stderr: nodes before and after."""
+def apply(graph: Graph, weights: dict, passes: Iterable[Pass] = STANDARD) -> tuple[Graph, dict]:
+    """Run passes in order. CNNKERN_VERBOSE=3 writes a line per pass to stderr: nodes before and after."""
     for run in passes:
         before = len(graph.nodes)
         graph, weights = run(graph, weights)
-        if verbose >= 3:
+        if config.get("verbose") >= 3:
             print(f"cnnkern pass {run.__name__}: {before} -> {len(graph.nodes)} nodes", file=sys.stderr)
     return graph, weights

@@ -1,4 +1,4 @@
-"""Batch norm at inference is an affine map per channel: after a convolution or linear layer, fold it into the weights."""
+"""Batch norm at inference is an affine map per channel: fold it into the weights of the layer before it."""
 
 from __future__ import annotations
 

@@ -13,9 +13,7 @@ def fold_pad(graph: Graph, weights: dict) -> tuple[Graph, dict]:
     """Add the padding of a zero `pad` to the conv2d nodes that read it; the pad goes when nobody else needs it."""
     reads = Reads(graph)
     result = graph.copy()
-    result.nodes = [_absorb(node, reads) for node in graph.nodes]
-    needed = {name for node in result.nodes for name in node.inputs} | set(graph.outputs)
-    result.nodes = [n for n in result.nodes if not _is_zero_pad(n) or n.outputs[0] in needed]
+    result.nodes = _without_unread_pads([_absorb(node, reads) for node in graph.nodes], graph.outputs)
     return prune(result, weights)
 
 
@@ -25,6 +23,15 @@ def _absorb(node: Node, reads: Reads) -> Node:
         padding = tuple((a + c, b + d) for (a, b), (c, d) in zip(node.spec.padding, pad.spec.padding))
         node = node.with_(spec=replace(node.spec, padding=padding), inputs=(pad.inputs[0], *node.inputs[1:]))
     return node
+
+
+def _without_unread_pads(nodes: list[Node], outputs: list[str]) -> list[Node]:
+    needed, kept = set(outputs), []
+    for node in reversed(nodes):  # backwards, so that a pad that only an unread pad reads goes too
+        if node.outputs[0] in needed or not _is_zero_pad(node):
+            kept.append(node)
+            needed.update(node.inputs)
+    return kept[::-1]
 
 
 def _is_zero_pad(node: Node | None) -> bool:
