@@ -152,11 +152,12 @@ def compare(
     mine, theirs = np.asarray(mine), np.asarray(theirs)
     if mine.dtype.kind in "iub":
         return Comparison(0.0 if np.array_equal(mine, theirs) else math.inf, 0.0, 1.0)
-    shapes = () if inputs is None else [None if a is None else np.shape(a) for a in inputs]
+    shapes = () if inputs is None else [a if a is None or isinstance(a, tuple) else np.shape(a) for a in inputs]
     allowed = tolerance(spec, *shapes, precision=precision)
     if mine.shape != theirs.shape:
         return Comparison(math.inf, allowed, 1.0)
-    scale = max(_largest(theirs), 0.0 if inputs is None else magnitude(spec, inputs))
+    known = inputs is not None and not any(isinstance(a, tuple) for a in inputs)
+    scale = max(_largest(theirs), magnitude(spec, inputs) if known else 0.0)
     mine, theirs = mine.astype(np.float64), theirs.astype(np.float64)
     with np.errstate(over="ignore"):
         rounded = theirs.astype(np.float32)
@@ -177,8 +178,8 @@ def assert_close(
 
     Args:
         mine: the result to check. theirs: the oracle's, same shape.
-        spec: the operation. inputs: its input arrays by position; with them the tolerance fits the shapes, and results
-            that are small because their terms cancel are judged by their terms.
+        spec: the operation. inputs: its input arrays by position: the tolerance then fits their shapes, and results
+            that are small because their terms cancel are judged by their terms; or only the shapes, as tuples.
         precision: "strict" takes Winograd's allowance away.
     Example:
         >>> x = np.linspace(-3, 3, 7, dtype=np.float32)
