@@ -48,7 +48,8 @@ class Executable:
     """A compiled graph. Call it; concurrent calls are safe.
 
     Attributes: `plan` (prints as a table), `steps`, `arena_bytes` (of one context), `activation_bytes` (without reuse).
-    A backend with more to offer passes a `runner` that also has `count(context, inputs)`, rows as `count` below.
+    A runner may offer more: `profile(context, inputs)`, the ms of each step of one run, where that is truer than
+    watching; `count(context, inputs)`, rows as `count` below.
     """
 
     def __init__(self, plan: Plan, runner: Runner, *, max_contexts: int = MAX_CONTEXTS):
@@ -99,11 +100,10 @@ class Executable:
         if rounds < 1:
             raise ValueError(f"rounds: at least 1 is accepted, got {rounds}")
         inputs = self._checked_inputs(x)
-        times: dict[str, list[float]] = {step.name: [] for step in self.steps}
+        time_steps = getattr(self._runner, "profile", self._watched_times)
         with self._contexts.borrow() as context:
-            for _ in range(rounds):
-                self._runner.run(context, inputs, None, lambda step, ms, fetch: times[step.name].append(ms))
-        return [_profile_row(step, statistics.median(times[step.name])) for step in self.steps if times[step.name]]
+            times = [time_steps(context, inputs) for _ in range(rounds)]
+        return [_profile_row(step, statistics.median(ms)) for step, ms in zip(self.steps, zip(*times))]
 
     def count(self, x) -> list[dict[str, Any]]:
         """The operations really executed, by running the plan on counting kernels.
@@ -119,6 +119,11 @@ class Executable:
         inputs = self._checked_inputs(x)
         with self._contexts.borrow() as context:
             return [dict(row) for row in count(context, inputs)]
+
+    def _watched_times(self, context, inputs) -> list[float]:
+        times: list[float] = []
+        self._runner.run(context, inputs, None, lambda step, ms, fetch: times.append(ms))
+        return times
 
     def _checked_inputs(self, x) -> list[np.ndarray]:
         arrays = _by_position(x, self.plan.inputs, "x")

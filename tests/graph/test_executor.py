@@ -263,6 +263,20 @@ def test_profile_has_a_row_per_step():
         exe.profile(x, rounds=0)
 
 
+def test_a_runner_may_time_its_steps_itself():
+    exe, x = compiled()
+
+    class Timed(StepRunner):
+        rounds = 0
+
+        def profile(self, context, inputs):
+            self.rounds += 1
+            return [float(i + 10 * self.rounds) for i in range(len(exe.steps))]
+
+    rows = Executable(exe.plan, Timed(exe.plan, {})).profile(x, rounds=3)
+    assert [row["ms"] for row in rows] == [20.0 + i for i in range(len(exe.steps))]
+
+
 def test_counting_is_the_runners():
     exe, x = compiled()
     with pytest.raises(UnsupportedError, match="'reference' does not count"):
