@@ -29,8 +29,8 @@ const float* float_data(const py::object& array, int64_t floats, const char* wha
 
 namespace {
 
-// The caller's buffers in slot order. Inputs only need to be readable; Python marks which ones are written.
-std::vector<float*> buffers(const Program& program, const py::sequence& arrays, size_t writable_from) {
+// The caller's buffers in slot order, checked; inputs need only be readable.
+std::vector<float*> buffers(const Program& program, const py::sequence& arrays) {
   if (arrays.size() != program.externals())
     throw std::invalid_argument("want " + std::to_string(program.externals()) + " buffers, got " +
                                 std::to_string(arrays.size()));
@@ -39,15 +39,25 @@ std::vector<float*> buffers(const Program& program, const py::sequence& arrays, 
     const py::object item = arrays[i];
     const std::string name = "buffer " + std::to_string(i);
     if (!FloatArray::check_(item)) throw std::invalid_argument(name + ": want a C-contiguous float32 array");
-    FloatArray a = py::reinterpret_borrow<FloatArray>(item);
+    const FloatArray a = py::reinterpret_borrow<FloatArray>(item);
     if (a.size() < program.external_floats(i))
       throw std::invalid_argument(name + ": want " + std::to_string(program.external_floats(i)) + " floats, got " +
                                   std::to_string(a.size()));
     if (reinterpret_cast<uintptr_t>(a.data()) % alignof(float)) throw std::invalid_argument(name + ": misaligned");
-    if (i >= writable_from && !a.writeable()) throw std::invalid_argument(name + ": read-only");
+    if (i >= program.inputs() && !a.writeable()) throw std::invalid_argument(name + ": read-only");
     out.push_back(const_cast<float*>(a.data()));
   }
   return out;
+}
+
+// The ops a call asks for, and a context that is this program's.
+std::pair<size_t, size_t> span(const Program& p, const Context& context, size_t begin, const py::object& end) {
+  const size_t last = end.is_none() ? p.size() : end.cast<size_t>();
+  if (begin > last || last > p.size()) throw std::invalid_argument("no such steps");
+  if (context.arena.bytes() < static_cast<size_t>(p.arena_floats()) * sizeof(float) ||
+      context.workspace.bytes() < static_cast<size_t>(p.workspace_floats()) * sizeof(float))
+    throw std::invalid_argument("the context was made by another program");
+  return {begin, last};
 }
 
 py::tuple counts(const Counters& c) {
@@ -57,63 +67,71 @@ py::tuple counts(const Counters& c) {
 }  // namespace
 
 void bind_program(py::module_& m) {
+  py::class_<Context>(m, "Context", "The memory of one concurrent caller of a Program.")
+      .def_property_readonly(
+          "arena",
+          [](const py::object& self) {
+            const Context& c = self.cast<const Context&>();
+            return FloatArray(static_cast<py::ssize_t>(c.arena.bytes() / sizeof(float)), c.arena.data(), self);
+          },
+          "The arena as a float32 array; it lives as long as the context.");
   py::class_<Program> program(m, "Program");
   program
-      .def(py::init([](const std::string& isa, bool counting, int threads, int64_t arena_floats,
-                       std::vector<int64_t> external_floats, size_t inputs) {
-             if (inputs > external_floats.size()) throw std::invalid_argument("more inputs than buffers");
-             auto p = std::make_unique<Program>(resolve_isa(isa), counting, threads, arena_floats,
-                                                std::move(external_floats));
-             p->inputs = inputs;
-             return p;
+      .def(py::init([](const std::string& isa, int threads, int64_t arena_floats, std::vector<int64_t> external_floats,
+                       size_t inputs) {
+             return std::make_unique<Program>(resolve_isa(isa), threads, arena_floats, std::move(external_floats),
+                                              inputs);
            }),
-           py::arg("isa"), py::arg("counting"), py::arg("threads"), py::arg("arena_floats"),
-           py::arg("external_floats"), py::arg("inputs"),
+           py::arg("isa"), py::arg("threads"), py::arg("arena_floats"), py::arg("external_floats"), py::arg("inputs"),
            "Slot 0 is an arena of `arena_floats`; slots 1.. are buffers brought to each run, the first `inputs` of "
            "them read only.")
+      .def("new_context", &Program::new_context)
       .def("run",
-           [](Program& p, const py::sequence& arrays) {
-             const std::vector<float*> slots = buffers(p, arrays, p.inputs);
-             py::gil_scoped_release release;
-             p.run(slots);
-           })
+           [](const Program& p, const Context& context, const py::sequence& arrays, size_t begin,
+              const py::object& end) {
+             const std::vector<float*> slots = buffers(p, arrays);
+             const auto [first, last] = span(p, context, begin, end);
+             const py::gil_scoped_release release;
+             p.run(context, slots, first, last);
+           },
+           py::arg("context"), py::arg("arrays"), py::arg("begin") = 0, py::arg("end") = py::none())
       .def("profile",
-           [](Program& p, const py::sequence& arrays) {
-             const std::vector<float*> slots = buffers(p, arrays, p.inputs);
-             py::gil_scoped_release release;
-             return p.profile(slots);
-           })
+           [](const Program& p, const Context& context, const py::sequence& arrays, size_t begin,
+              const py::object& end) {
+             const std::vector<float*> slots = buffers(p, arrays);
+             const auto [first, last] = span(p, context, begin, end);
+             const py::gil_scoped_release release;
+             return p.profile(context, slots, first, last);
+           },
+           py::arg("context"), py::arg("arrays"), py::arg("begin") = 0, py::arg("end") = py::none(),
+           "As run; returns the milliseconds of each step.")
       .def("count",
-           [](Program& p, const py::sequence& arrays) {
-             const std::vector<float*> slots = buffers(p, arrays, p.inputs);
+           [](const Program& p, const Context& context, const py::sequence& arrays, size_t begin,
+              const py::object& end) {
+             const std::vector<float*> slots = buffers(p, arrays);
+             const auto [first, last] = span(p, context, begin, end);
              std::vector<Counters> all;
              {
-               py::gil_scoped_release release;
-               all = p.count(slots);
+               const py::gil_scoped_release release;
+               all = p.count(context, slots, first, last);
              }
              py::list rows;
              for (const Counters& c : all) rows.append(counts(c));
              return rows;
-           })
-      .def("run_single",
-           [](Program& p, size_t step, const py::sequence& arrays, FloatArray& arena) {
-             const std::vector<float*> slots = buffers(p, arrays, p.inputs);
-             if (arena.size() < p.arena_floats() || !arena.writeable())
-               throw std::invalid_argument("arena: want a writable array of arena_floats");
-             float* data = arena.mutable_data();
-             py::gil_scoped_release release;
-             p.run_single(step, slots, data);
            },
-           py::arg("step"), py::arg("arrays"), py::arg("arena").noconvert())
+           py::arg("context"), py::arg("arrays"), py::arg("begin") = 0, py::arg("end") = py::none(),
+           "As run, on the counting kernels; returns (fma, mul, add, max, special, bytes_read, bytes_written) a step.")
       .def("__len__", &Program::size)
       .def_property_readonly("isa", [](const Program& p) { return p.kernels()->isa; })
+      .def_property_readonly("width", [](const Program& p) { return p.kernels()->width; })
       .def_property_readonly("threads", &Program::threads)
       .def_property_readonly("arena_floats", &Program::arena_floats)
       .def_property_readonly("workspace_floats", &Program::workspace_floats);
   bind_conv(program);
   bind_ops(program);
   m.def("conv_select", &py_conv_select, py::arg("isa"), py::arg("shape"), py::arg("algo"), py::arg("strict"),
-        py::arg("channels_last"), py::arg("x_px"), py::arg("flat"));
+        py::arg("channels_last"), py::arg("x_px"), py::arg("flat"),
+        "The plan that conv_select makes for a convolution; ValueError where `algo` cannot serve it.");
 }
 
 }  // namespace cnnkern

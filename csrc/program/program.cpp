@@ -1,20 +1,21 @@
 #include "program.h"
 
+#include <algorithm>
 #include <chrono>
+#include <mutex>
 
 #include "../ukernels/tables.h"
 
 namespace cnnkern {
 
-Program::Program(Isa isa, bool counting, int threads, int64_t arena_floats, std::vector<int64_t> external_floats)
-    : kernels_(table_for(isa, counting)), threads_(threads) {
+Program::Program(Isa isa, int threads, int64_t arena_floats, std::vector<int64_t> external_floats, size_t inputs)
+    : kernels_(table_for(isa, false)), counting_(table_for(isa, true)), threads_(threads), inputs_(inputs) {
   if (threads < 1 || threads > 1024) throw std::invalid_argument("threads must be in 1..1024");
-  if (arena_floats < 0) throw std::invalid_argument("arena_floats must not be negative");
+  if (inputs > external_floats.size()) throw std::invalid_argument("more inputs than buffers");
   slot_floats_.push_back(arena_floats);
-  for (int64_t floats : external_floats) {
-    if (floats < 0) throw std::invalid_argument("external sizes must not be negative");
-    slot_floats_.push_back(floats);
-  }
+  slot_floats_.insert(slot_floats_.end(), external_floats.begin(), external_floats.end());
+  for (int64_t floats : slot_floats_)
+    if (floats < 0 || floats > (int64_t{1} << 45)) throw std::invalid_argument("a buffer's size is out of range");
 }
 
 void Program::check(const TensorRef& ref, const char* what) const {
@@ -38,115 +39,82 @@ void Program::add(std::unique_ptr<Op> op) {
   ops_.push_back(std::move(op));
 }
 
-// A context for the length of one run.
-class Program::Lease {
- public:
-  explicit Lease(Program* program) : program_(program), context_(program->acquire()) {}
-  ~Lease() { program_->release(context_); }
-  Lease(const Lease&) = delete;
-  Lease& operator=(const Lease&) = delete;
-  Context* operator->() const { return context_; }
-
- private:
-  Program* program_;
-  Context* context_;
-};
-
-Program::Context* Program::acquire() {
-  std::unique_lock<std::mutex> lock(mutex_);
-  freed_.wait(lock, [&] { return !idle_.empty() || contexts_.size() < kMaxContexts; });
-  if (!idle_.empty()) {
-    Context* context = idle_.back();
-    idle_.pop_back();
-    return context;
-  }
-  auto fresh = std::make_unique<Context>();
-  fresh->arena = Arena(static_cast<size_t>(slot_floats_[0]) * sizeof(float));
-  fresh->workspace = Arena(static_cast<size_t>(workspace_floats_) * sizeof(float));
-  contexts_.push_back(std::move(fresh));
-  return contexts_.back().get();
-}
-
-void Program::release(Context* context) {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    idle_.push_back(context);
-  }
-  freed_.notify_one();
+std::unique_ptr<Context> Program::new_context() const {
+  auto context = std::make_unique<Context>();
+  context->arena = Arena(static_cast<size_t>(slot_floats_[0]) * sizeof(float));
+  context->workspace = Arena(static_cast<size_t>(workspace_floats_) * sizeof(float));
+  return context;
 }
 
 namespace {
-std::vector<float*> slots_of(float* arena, const std::vector<float*>& externals) {
-  std::vector<float*> slots{arena};
-  slots.insert(slots.end(), externals.begin(), externals.end());
-  return slots;
+
+// Slots and kernels for the length of one run.
+struct Lease {
+  Lease(const KernelTable* kernels, const Context& context, const std::vector<float*>& externals)
+      : slots{context.arena.data()} {
+    slots.insert(slots.end(), externals.begin(), externals.end());
+    ctx = {kernels, slots.data(), context.workspace.data()};
+  }
+  std::vector<float*> slots;
+  RunContext ctx;
+};
+
+void add_to(Counters* total, const Counters& c) {
+  total->fma += c.fma;
+  total->mul += c.mul;
+  total->add += c.add;
+  total->max += c.max;
+  total->special += c.special;
+  total->bytes_read += c.bytes_read;
+  total->bytes_written += c.bytes_written;
 }
+
 }  // namespace
 
-void Program::run(const std::vector<float*>& externals) {
-  Lease context(this);
-  const std::vector<float*> slots = slots_of(context->arena.data(), externals);
-  const RunContext ctx{kernels_, slots.data(), context->workspace.data()};
+void Program::run(const Context& context, const std::vector<float*>& externals, size_t begin, size_t end) const {
+  const Lease lease(kernels_, context, externals);
   run_team(threads_, [&](Team& team) {
-    for (size_t i = 0; i < ops_.size(); ++i) {
-      if (i) team.barrier();
-      ops_[i]->run(ctx, team);
+    for (size_t i = begin; i < end; ++i) {
+      if (i > begin) team.barrier();
+      ops_[i]->run(lease.ctx, team);
     }
   });
 }
 
-std::vector<double> Program::profile(const std::vector<float*>& externals) {
+std::vector<double> Program::profile(const Context& context, const std::vector<float*>& externals, size_t begin,
+                                     size_t end) const {
   using Clock = std::chrono::steady_clock;
-  Lease context(this);
-  const std::vector<float*> slots = slots_of(context->arena.data(), externals);
-  const RunContext ctx{kernels_, slots.data(), context->workspace.data()};
-  std::vector<double> ms(ops_.size());
+  const Lease lease(kernels_, context, externals);
+  std::vector<double> ms(end - begin);
   run_team(threads_, [&](Team& team) {
     team.barrier();
-    for (size_t i = 0; i < ops_.size(); ++i) {
+    for (size_t i = begin; i < end; ++i) {
       const Clock::time_point start = Clock::now();
-      ops_[i]->run(ctx, team);
+      ops_[i]->run(lease.ctx, team);
       team.barrier();
-      if (team.rank() == 0) ms[i] = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+      if (team.rank() == 0) ms[i - begin] = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
     }
   });
   return ms;
 }
 
-std::vector<Counters> Program::count(const std::vector<float*>& externals) {
-  if (!kernels_->counting) throw std::invalid_argument("this program was not made for counting");
-  Lease context(this);
-  const std::vector<float*> slots = slots_of(context->arena.data(), externals);
-  const RunContext ctx{kernels_, slots.data(), context->workspace.data()};
-  std::vector<Counters> total(ops_.size());
+std::vector<Counters> Program::count(const Context& context, const std::vector<float*>& externals, size_t begin,
+                                     size_t end) const {
+  const Lease lease(counting_, context, externals);
+  std::vector<Counters> total(end - begin);
   std::mutex sum;
   run_team(threads_, [&](Team& team) {
-    for (size_t i = 0; i < ops_.size(); ++i) {
-      if (i) team.barrier();
+    for (size_t i = begin; i < end; ++i) {
+      if (i > begin) team.barrier();
       Counters mine;
-      kernels_->set_counters(&mine);
-      ops_[i]->run(ctx, team);
-      kernels_->set_counters(nullptr);
-      std::lock_guard<std::mutex> lock(sum);
-      Counters& t = total[i];
-      t.fma += mine.fma;
-      t.mul += mine.mul;
-      t.add += mine.add;
-      t.max += mine.max;
-      t.special += mine.special;
-      t.bytes_read += mine.bytes_read;
-      t.bytes_written += mine.bytes_written;
+      counting_->set_counters(&mine);
+      ops_[i]->run(lease.ctx, team);
+      counting_->set_counters(nullptr);
+      const std::lock_guard<std::mutex> lock(sum);
+      add_to(&total[i - begin], mine);
     }
   });
   return total;
-}
-
-void Program::run_single(size_t i, const std::vector<float*>& externals, float* arena) {
-  if (i >= ops_.size()) throw std::invalid_argument("no such step");
-  Lease context(this);
-  const std::vector<float*> slots = slots_of(arena, externals);
-  const RunContext ctx{kernels_, slots.data(), context->workspace.data()};
-  run_team(threads_, [&](Team& team) { ops_[i]->run(ctx, team); });
 }
 
 }  // namespace cnnkern

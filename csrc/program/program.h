@@ -1,8 +1,6 @@
 // A program: ops over slots of memory, run in one native call without the GIL.
 #pragma once
 
-#include <condition_variable>
-#include <mutex>
 #include <vector>
 
 #include "../core/isa.h"
@@ -10,17 +8,24 @@
 
 namespace cnnkern {
 
-// Memory is named by slots: slot 0 is the context's arena, the rest are buffers that callers bring to each run
-// (inputs, then outputs, then whatever the plan keeps outside the arena). Sizes are in floats.
+// What one concurrent caller needs for itself. Made by a program, fits that program only.
+struct Context {
+  Arena arena, workspace;
+};
+
+// Memory is named by slots: slot 0 is the context's arena, the rest are buffers that callers bring to each run, the
+// first `inputs` of which no op writes. Sizes are in floats.
 class Program {
  public:
-  Program(Isa isa, bool counting, int threads, int64_t arena_floats, std::vector<int64_t> external_floats);
+  Program(Isa isa, int threads, int64_t arena_floats, std::vector<int64_t> external_floats, size_t inputs);
 
   const KernelTable* kernels() const { return kernels_; }
   int threads() const { return threads_; }
   size_t size() const { return ops_.size(); }
+  size_t inputs() const { return inputs_; }
   size_t externals() const { return slot_floats_.size() - 1; }
   int64_t external_floats(size_t i) const { return slot_floats_[i + 1]; }
+  int64_t arena_floats() const { return slot_floats_[0]; }
   int64_t workspace_floats() const { return workspace_floats_; }
 
   // Throws std::invalid_argument if the view reaches outside its slot, has a negative size, or sizes overflow.
@@ -28,43 +33,25 @@ class Program {
 
   void add(std::unique_ptr<Op> op);
 
-  // Runs ops [begin, end) over the caller's buffers. Several threads may call this at once: each takes a context (an
-  // arena and a workspace) from the pool, which grows to `max_contexts` and then makes callers wait.
-  void run(const std::vector<float*>& externals);
+  std::unique_ptr<Context> new_context() const;
 
-  // The same, with the time of each op in milliseconds.
-  std::vector<double> profile(const std::vector<float*>& externals);
+  // Ops [begin, end) over a context and the caller's buffers. Calls with different contexts may run at once.
+  void run(const Context& context, const std::vector<float*>& externals, size_t begin, size_t end) const;
 
-  // The same on the counting leaves (the program must have been made for counting): one Counters an op.
-  std::vector<Counters> count(const std::vector<float*>& externals);
+  // The same, with the time of each op in milliseconds, the team's barrier after it included.
+  std::vector<double> profile(const Context&, const std::vector<float*>& externals, size_t begin, size_t end) const;
 
-  // Runs op `i` alone in the arena that the last run_single left, for checking a plan step by step; `arena` is its
-  // memory, of arena_floats.
-  void run_single(size_t i, const std::vector<float*>& externals, float* arena);
-
-  int64_t arena_floats() const { return slot_floats_[0]; }
-
-  size_t inputs = 0;  // the first externals, which no op writes
+  // The same on the counting leaves: what each op executes. The weights and the plan are those of a plain run.
+  std::vector<Counters> count(const Context&, const std::vector<float*>& externals, size_t begin, size_t end) const;
 
  private:
-  struct Context {
-    Arena arena, workspace;
-  };
-  class Lease;
-  Context* acquire();
-  void release(Context*);
-
   const KernelTable* kernels_;
+  const KernelTable* counting_;
   int threads_;
+  size_t inputs_;
   std::vector<int64_t> slot_floats_;
   std::vector<std::unique_ptr<Op>> ops_;
   int64_t workspace_floats_ = 0;
-
-  static constexpr size_t kMaxContexts = 8;
-  std::mutex mutex_;
-  std::condition_variable freed_;
-  std::vector<std::unique_ptr<Context>> contexts_;
-  std::vector<Context*> idle_;
 };
 
 }  // namespace cnnkern
