@@ -121,7 +121,8 @@ def plan_memory(
 
     Args:
         views: as `plan_views` gives them (the default).
-        size_bytes: the size of a root's buffer; by default that of an NHWC buffer with 16-lane pixels.
+        size_bytes: the size of a root's buffer; by default that of an NHWC buffer with 16-lane pixels. A root that
+            lives elsewhere (an output written straight into the caller's array) has size 0 and takes no place.
     """
     views = plan_views(graph) if views is None else views
     size_bytes = size_bytes or (lambda name: nhwc_bytes(graph.shape(name), graph.values[name].dtype))

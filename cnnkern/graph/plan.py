@@ -78,6 +78,8 @@ class Plan:
             f"{self.name} on {self.backend}: arena {arena} bytes at its peak, "
             f"{self.memory.activation_bytes:,} bytes of activations without reuse"
         )
+        if not any(row[-1] for row in body):
+            head, body, total = head[:-1], [row[:-1] for row in body], total[:-1]
         return table(head, [*body, total], right=(4, 5)) + "\n" + note
 
     def decisions(self) -> dict[str, dict[str, Any]]:
