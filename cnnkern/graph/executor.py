@@ -92,6 +92,18 @@ class Executable:
             results = outputs
         return results[0] if len(results) == 1 else tuple(results)
 
+    def watch(self, x, watch: Watch):
+        """Run the steps singly on `x`; after each, `watch(step, ms, fetch)` hears its time and may fetch its arrays.
+
+        Returns: the output, as calling does. Example, every activation by name:
+            >>> taps = {}
+            >>> exe.watch(x, lambda step, ms, fetch: taps.update((name, fetch(name).copy()) for name in step.outputs))
+        """
+        inputs = self._checked_inputs(x)
+        with self._contexts.borrow() as context:
+            results = self._runner.run(context, inputs, None, watch)
+        return results[0] if len(results) == 1 else tuple(results)
+
     def profile(self, x, rounds: int = 1) -> list[dict[str, Any]]:
         """Time the steps singly: the median over `rounds`.
 
