@@ -252,6 +252,21 @@ def test_values_are_dropped_after_their_last_read():
 # --- what can be watched
 
 
+def test_watching_hears_every_step_and_may_fetch():
+    exe, x = compiled()
+    taps, order = {}, []
+
+    def watch(step, ms, fetch):
+        order.append(step.name)
+        taps.update((name, fetch(name).copy()) for name in step.outputs)
+        assert fetch(step.inputs[0]).shape == step.in_shapes[0] and fetch("") is None and ms >= 0
+
+    y = exe.watch(x, watch)
+    assert order == [step.name for step in exe.steps]
+    np.testing.assert_array_equal(taps[exe.plan.outputs[0].name], y)
+    np.testing.assert_array_equal(y, exe(x))
+
+
 def test_profile_has_a_row_per_step():
     exe, x = compiled()
     rows = exe.profile(x, rounds=3)
