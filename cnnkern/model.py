@@ -1,0 +1,313 @@
+"""Model: a graph and its weights, and what users ask of a network."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import backends
+from .errors import ModelError
+from .graph import passes
+from .graph.ir import Graph
+from .ops.base import product
+from .random_weights import random_weights
+from .summary import Summary, summarise
+from .weights import Mismatch, Rename, fit, read_state_dict, resembles
+
+if TYPE_CHECKING:
+    from .graph.executor import Executable
+    from .models.registry import Architecture
+
+MAX_COMPILED = 4  # executables a Model keeps for `model(x)` and `features`; each holds packed weights and an arena
+Shape3 = tuple[int, int, int]
+
+
+class Model:
+    """A network that can be run, compiled, inspected and loaded with weights.
+
+    Attributes:
+        name: the architecture's.
+        graph: with the symbolic batch "N"; its layers are the names that `features` and plans use.
+        input_shape: (C, H, W) of one image.
+        param_count: learnable values; running statistics are `buffer_count`.
+        macs: multiply-accumulates of convolutions and linear layers, for one image.
+        flops: all theoretical operations for one image, two per multiply-accumulate.
+
+    Example:
+        >>> m = cnnkern.models.create("resnet18")
+        >>> m(np.zeros((2, 3, 224, 224), np.float32)).shape
+        (2, 1000)
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        weights: Mapping[str, np.ndarray] | None = None,
+        *,
+        seed: int = 0,
+        rename: Rename | None = None,
+        rebuild: Callable[[Shape3], Graph] | None = None,
+        optional: Callable[[], frozenset[str]] = frozenset,
+    ):
+        """Wrap a graph.
+
+        Args:
+            weights: every param by name; None draws seeded random ones when first needed.
+            rename: see `Architecture.rename`.
+            rebuild: makes the graph for another image shape (C, H, W); None: only the graph's own is accepted.
+            optional: names that a state dict may hold and this graph does not need.
+        """
+        self.graph = graph
+        self._weights = None if weights is None else _frozen(dict(weights))
+        self._seed, self._rename, self._rebuild, self._optional = seed, rename, rebuild, optional
+        self._compiled: OrderedDict[tuple, Executable] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(
+        cls,
+        architecture: Architecture,
+        num_classes: int | None = None,
+        include_top: bool = True,
+        input_shape: Shape3 | None = None,
+        seed: int = 0,
+    ) -> Model:
+        """The model of a registered architecture; `cnnkern.models.create` by name is the public way."""
+        if num_classes is not None and (not isinstance(num_classes, int) or num_classes < 1):
+            raise ValueError(f"num_classes: expected a positive integer, got {num_classes!r}")
+
+        def build(shape: Shape3 | None, top: bool = include_top) -> Graph:
+            return architecture.graph(num_classes, top, shape)
+
+        model = cls(
+            build(input_shape),
+            seed=seed,
+            rename=architecture.rename,
+            rebuild=build,
+            optional=lambda: frozenset(build(input_shape, top=True).params),
+        )
+        if architecture.weights is not None and num_classes in (None, architecture.num_classes):
+            from . import data
+
+            model.load_state_dict(data.path(architecture.weights))
+        return model
+
+    # --- what it is
+
+    @property
+    def name(self) -> str:
+        return self.graph.name
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return tuple(self.graph.shape(self.graph.inputs[0])[1:])
+
+    @property
+    def param_count(self) -> int:
+        return sum(product(param.shape) for param in self.graph.params.values() if param.trainable)
+
+    @property
+    def buffer_count(self) -> int:
+        return sum(product(param.shape) for param in self.graph.params.values() if not param.trainable)
+
+    @property
+    def macs(self) -> int:
+        return self.summary().macs
+
+    @property
+    def flops(self) -> int:
+        return self.summary().flops
+
+    def summary(self) -> Summary:
+        """The layers with output shape, parameters, activation memory, MACs and receptive field, and the totals.
+
+        Returns:
+            A `Summary`; printing it prints the table.
+        """
+        return summarise(self.graph)
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}, input {self.input_shape}, {self.param_count:,} parameters)"
+
+    # --- weights
+
+    @property
+    def weights(self) -> dict[str, np.ndarray]:
+        """Every param by name: float32, C-contiguous, read-only. Change them through `load_state_dict`."""
+        with self._lock:
+            if self._weights is None:
+                self._weights = _frozen(random_weights(self.graph, self._seed))
+            return self._weights
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The weights by name (torchvision's or timm's where those have the network); the arrays are read-only."""
+        return dict(self.weights)
+
+    def load_state_dict(self, source: Mapping[str, Any] | str | PathLike, strict: bool = True) -> Mismatch:
+        """Take weights from a state dict.
+
+        Args:
+            source: name -> array or torch tensor, or the path of a .safetensors, .npz or .pth file. Names are
+                torchvision's or timm's where both have the network. Auxiliary heads and num_batches_tracked are left
+                out; half precision is widened.
+            strict: raise when a name is missing or unexpected; False takes what there is and returns the difference.
+
+        Returns:
+            (missing, unexpected, misshaped) names, all empty when everything fitted.
+
+        Raises:
+            ModelError: names or shapes do not fit (all are listed, and the architecture they look like), or the file is
+                truncated or corrupt. FileNotFoundError: no such file. The model keeps its weights in every such case.
+        """
+        tensors, origin = source, "state dict"
+        if not isinstance(source, Mapping):
+            tensors, origin = read_state_dict(source), str(source)
+        ignore = self._optional() - self.graph.params.keys()
+        found, mismatch = fit(self.graph, tensors, self._rename, frozenset(ignore))
+        if mismatch.misshaped or (strict and mismatch):
+            other = resembles(tensors)
+            hint = f"; it looks like {other}" if other not in (None, self.name) else ""
+            raise ModelError(f"{origin} does not fit {self.name}: {mismatch}{hint}")
+        if mismatch.missing:
+            found = {**self.weights, **found}
+        with self._lock:
+            self._weights = _frozen(found)
+            self._compiled.clear()
+        return mismatch
+
+    # --- running
+
+    def __call__(self, x, backend: Any = None):
+        """Run the network: x float32 (N, C, H, W) -> (N, num_classes), or a feature map where it has no top.
+
+        The first call for a shape compiles; use `compile` to choose threads and precision, and for speed.
+        """
+        return self._run(x, self.graph.outputs, backend)
+
+    def features(self, x, names: Sequence[str] | str, backend: Any = None) -> dict[str, np.ndarray]:
+        """Intermediate activations.
+
+        Args:
+            x: float32 (N, C, H, W).
+            names: layers, or blocks of layers, which mean their last one: "layer3", "layer3.0.conv1", "avgpool".
+
+        Returns:
+            name -> its activation. Layers that none of them needs are not run.
+
+        Raises:
+            ValueError: no such layer; the nearest names are given.
+        """
+        names = [names] if isinstance(names, str) else list(names)
+        values = {name: find_value(self.graph, name) for name in names}
+        outputs = list(dict.fromkeys(values.values()))
+        if not outputs:
+            return {}
+        results = self._run(x, outputs, backend)
+        arrays = dict(zip(outputs, (results,) if len(outputs) == 1 else results))
+        return {name: arrays[value] for name, value in values.items()}
+
+    def compile(
+        self,
+        input_shape: Sequence[int] | None = None,
+        backend: Any = None,
+        precision: str = "float32",
+        threads: int | None = None,
+        **options: Any,
+    ) -> Executable:
+        """The network bound to one input shape, planned and packed by a backend.
+
+        Args:
+            input_shape: (N, C, H, W); default one image of the model's own shape.
+            backend: a name or a backend; default the fastest available.
+            precision: "float32", "strict" (no Winograd or FFT), or what else the backend has.
+            threads: default `cnnkern.get_num_threads()`.
+            options: the backend's own.
+
+        Returns:
+            An `Executable`: call it; see `.plan`, `.profile(x)`, `.count(x)`.
+
+        Raises:
+            ValueError: a shape the network cannot take. UnsupportedError: what the backend cannot do.
+        """
+        if input_shape is None:
+            input_shape = (1, *self.input_shape)
+        return self._compile(tuple(input_shape), self.graph.outputs, backend, precision, threads, **options)
+
+    def _compile(self, shape: tuple, outputs: Sequence[str], backend, precision="float32", threads=None, **options):
+        graph = self._for_shape(shape).bind(shape[0])
+        weights = self.weights
+        if list(outputs) != graph.outputs:
+            graph.outputs = list(outputs)
+            graph, weights = passes.dead_code(graph, weights)
+        chosen = backends.get(backend)
+        graph, weights = passes.apply(graph, weights, chosen.passes())
+        return chosen.compile(graph, weights, precision=precision, threads=threads, **options)
+
+    def _for_shape(self, shape: tuple) -> Graph:
+        """The graph for an input (N, C, H, W), whose params must be the model's own."""
+        own = self.input_shape
+        if len(shape) != len(own) + 1 or any(isinstance(d, bool) or not isinstance(d, int) or d < 0 for d in shape):
+            raise ValueError(f"{self.name}: input_shape (N, {', '.join(map(str, own))}) is accepted, got {shape}")
+        if shape[1:] == own:
+            return self.graph
+        if self._rebuild is None or shape[1] != own[0]:
+            raise ValueError(f"{self.name} takes inputs of shape {('N', *own)}, got {shape}")
+        graph = self._rebuild(shape[1:])
+        if graph.params != self.graph.params:
+            raise ValueError(f"{self.name} has linear layers made for {own}; it cannot take {shape[1:]}; create it so")
+        return graph
+
+    def _run(self, x, outputs: Sequence[str], backend: Any):
+        x, restore = _as_numpy(x)
+        chosen = backends.get(backend)
+        key = (x.shape, tuple(outputs), chosen)
+        with self._lock:
+            executable = self._compiled.get(key)
+        if executable is None:
+            executable = self._compile(x.shape, outputs, chosen)
+        with self._lock:
+            self._compiled[key] = executable
+            self._compiled.move_to_end(key)
+            while len(self._compiled) > MAX_COMPILED:
+                self._compiled.popitem(last=False)
+        results = executable(x)
+        return tuple(map(restore, results)) if isinstance(results, tuple) else restore(results)
+
+
+def find_value(graph: Graph, name: str) -> str:
+    """The value that a layer's or block's name means: its own output, or that of the block's last layer."""
+    if name in graph.values:
+        return name
+    inside = [node for node in graph.nodes if node.name.startswith((f"{name}.", f"{name}/"))]
+    if inside:
+        return inside[-1].outputs[0]
+    blocks = {node.name[:i] for node in graph.nodes for i, letter in enumerate(node.name) if letter in "./"}
+    nearest = difflib.get_close_matches(str(name), sorted({*graph.values, *blocks}), n=3, cutoff=0.4)
+    hint = f"; nearest: {', '.join(nearest)}" if nearest else ""
+    raise ValueError(f"{graph.name} has no layer {name!r}{hint}")
+
+
+def _frozen(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Read-only arrays: executables share them and pack them once."""
+    for name, array in weights.items():
+        if array.flags.writeable:
+            weights[name] = view = array.view()
+            view.flags.writeable = False
+    return weights
+
+
+def _as_numpy(x) -> tuple[np.ndarray, Callable]:
+    """The input as NumPy, without a copy where it can be, and the way back to its own kind."""
+    if isinstance(x, np.ndarray):
+        return x, lambda y: y
+    if hasattr(x, "detach"):
+        import torch
+
+        return x.detach().cpu().numpy(), torch.from_numpy
+    raise TypeError(f"x: a float32 array (N, C, H, W) is accepted, got {type(x).__name__}")

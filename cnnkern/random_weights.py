@@ -1,0 +1,161 @@
+"""Seeded random weights with which a network still tells its inputs apart.
+
+Convolutions and linear layers are He-normal (He et al., https://arxiv.org/abs/1502.01852). Batch norms get about the
+statistics their inputs have, and biases centre their layer: were they 0 and 1, a deep network would answer every picture
+alike, and a test of it would test nothing. No forward pass is needed: the mean and variance of every channel are
+propagated through the graph, as if its values were independent and normal.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+
+from .graph.ir import Graph, Node, Param
+
+Moments = tuple[np.ndarray, np.ndarray]  # mean and variance per channel, float64
+SIGNIFICANT = 4  # digits of the statistics: sums differ in their last bits between machines, the weights must not
+
+
+def random_weights(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
+    """float32 arrays for every param; the same seed gives the same arrays whatever the graph's order and machine."""
+    weights = {param.name: _draw(param, seed) for param in graph.params.values()}
+    moments: dict[str, Moments] = {}
+    for name in graph.inputs:
+        channels = graph.shape(name)[1]
+        moments[name] = np.zeros(channels), np.ones(channels)
+    for node in graph.nodes:
+        if node.spec.op == "batch_norm":
+            _set_statistics(node, moments[node.inputs[0]], weights, seed)
+        propagate = PROPAGATE.get(node.spec.op, _unknown)
+        result = propagate(graph, node, weights, *(moments.get(name) for name in node.inputs))
+        if node.spec.op in ("conv2d", "linear") and node.inputs[2]:
+            _set_bias(node, result, weights, seed)
+        moments[node.outputs[0]] = result
+    return weights
+
+
+def generator(name: str, seed: int) -> np.random.Generator:
+    """A stream of its own for every name, so that adding a layer changes no other's weights."""
+    return np.random.Generator(np.random.PCG64([seed, zlib.crc32(name.encode())]))
+
+
+def _draw(param: Param, seed: int) -> np.ndarray:
+    random = generator(param.name, seed)
+    if param.kind == "bn_weight":
+        return random.uniform(0.8, 1.2, param.shape).astype(np.float32)
+    if param.kind == "bn_var":
+        return np.ones(param.shape, np.float32)
+    scale = 0.1
+    if param.kind in ("conv_weight", "linear_weight"):
+        scale = np.sqrt(2 / np.prod(param.shape[1:]))
+    values = random.standard_normal(param.shape, np.float32)
+    values *= np.float32(scale)
+    return values
+
+
+def _set_statistics(node: Node, moments: Moments, weights: dict, seed: int) -> None:
+    """Mean and variance of the node's input, each a little off, as a trained network's are on a new picture."""
+    (mean, var), (_, mean_name, var_name, *_) = moments, node.inputs
+    random = generator(mean_name, seed)
+    mean = mean + 0.1 * np.sqrt(var) * random.standard_normal(mean.shape)
+    var = var * random.uniform(0.8, 1.25, var.shape) + 1e-3
+    weights[mean_name], weights[var_name] = _rounded(mean), _rounded(var)
+
+
+def _set_bias(node: Node, moments: Moments, weights: dict, seed: int) -> None:
+    """A bias that centres the layer's output, a little off: else what all inputs share grows from layer to layer."""
+    mean, var = moments
+    bias = node.inputs[2]
+    weights[bias] = _rounded(0.1 * np.sqrt(var) * generator(bias, seed).standard_normal(mean.shape) - mean)
+    moments[0][:] = mean + weights[bias]
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    digits = 10.0 ** (SIGNIFICANT - 1 - np.floor(np.log10(np.maximum(np.abs(values), 1e-30))))
+    return (np.round(values * digits) / digits).astype(np.float32)
+
+
+# --- how mean and variance pass through an operation
+
+# Activations at these standard normal points, with these weights, stand for their mean over a normal input.
+POINTS = np.linspace(-4, 4, 65)
+MASS = np.exp(-(POINTS**2) / 2) / np.exp(-(POINTS**2) / 2).sum()
+FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+}
+
+
+def _weighted(graph, node, weights, x, *_):
+    """A weighted sum of independent values, without its bias: means add up by weight, variances by its square."""
+    weight, groups = weights[node.inputs[1]], getattr(node.spec, "groups", 1)
+    taps = weight.reshape(groups, len(weight) // groups, weight.shape[1], -1)
+    mean, var = (m.reshape(groups, -1) for m in x)
+    return np.einsum("gkct,gc->gk", taps, mean).reshape(-1), np.einsum("gkct,gkct,gc->gk", taps, taps, var).reshape(-1)
+
+
+def _batch_norm(graph, node, weights, x, *_):
+    (mean, var), (_, m, v, gamma, beta) = x, node.inputs
+    scale = weights.get(gamma, 1) / np.sqrt(weights[v].astype(np.float64) + node.spec.eps)
+    return (mean - weights[m]) * scale + weights.get(beta, 0), var * scale**2
+
+
+def _activation(graph, node, weights, x):
+    mean, var = x
+    values = FUNCTIONS.get(node.spec.kind, FUNCTIONS["relu"])(mean[:, None] + np.sqrt(var)[:, None] * POINTS)
+    mean = values @ MASS
+    return mean, np.maximum((values**2) @ MASS - mean**2, 0)
+
+
+def _pool(graph, node, weights, x):
+    """The largest of neighbours lies above their mean and varies as much as they; an average varies less."""
+    mean, var = x
+    return (mean + np.sqrt(var), var * 1.2) if node.spec.kind == "max" else (mean, var * 0.7)
+
+
+def _mul(graph, node, weights, a, b):
+    return a[0] * b[0], a[1] * b[1] + a[1] * b[0] ** 2 + b[1] * a[0] ** 2
+
+
+def _shuffle(graph, node, weights, x):
+    return tuple(m.reshape(node.spec.groups, -1).T.reshape(-1) for m in x)
+
+
+def _flatten(graph, node, weights, x):
+    _, _, h, w = graph.shape(node.inputs[0])
+    return tuple(np.repeat(m, h * w) if node.spec.order == "CHW" else np.tile(m, h * w) for m in x)
+
+
+def _same(graph, node, weights, x):
+    return x
+
+
+def _unknown(graph, node, weights, *_):
+    channels = graph.shape(node.outputs[0])[1]
+    return np.zeros(channels), np.ones(channels)
+
+
+PROPAGATE: dict[str, Callable[..., Moments]] = {
+    "conv2d": _weighted,
+    "linear": _weighted,
+    "batch_norm": _batch_norm,
+    "activation": _activation,
+    "pool2d": _pool,
+    "global_pool2d": _pool,
+    "adaptive_avg_pool2d": _same,
+    "local_response_norm": _same,
+    "softmax": _same,
+    "pad": _same,
+    "add": lambda graph, node, weights, a, b: (a[0] + b[0], a[1] + b[1]),
+    "mul": _mul,
+    "concat": lambda graph, node, weights, *xs: tuple(np.concatenate(m) for m in zip(*xs)),
+    "slice": lambda graph, node, weights, x: tuple(m[node.spec.start : node.spec.stop] for m in x),
+    "channel_shuffle": _shuffle,
+    "flatten": _flatten,
+}

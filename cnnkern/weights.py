@@ -1,0 +1,207 @@
+"""State dicts: reading the files they come in, and fitting their tensors to a graph's parameters."""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from collections.abc import Callable, Mapping
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .errors import ModelError
+from .graph.ir import Graph, Param
+
+Rename = Callable[[str], "str | None"]
+
+SAFETENSORS_DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
+}  # fmt: skip
+LISTED = 8  # names an error shows of each kind; the rest is a number
+
+
+class Mismatch(NamedTuple):
+    """How a state dict and a model differ: names the model lacks values for, names it has no use for, and tensors of
+    another shape as (name, shape in the file, shape in the model)."""
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    misshaped: tuple[tuple[str, tuple, tuple], ...] = ()
+
+    def __bool__(self) -> bool:
+        return any(self)
+
+    def __str__(self) -> str:
+        shapes = tuple(f"{name} {theirs}, the model's is {ours}" for name, theirs, ours in self.misshaped)
+        kinds = (("missing", self.missing), ("unexpected", self.unexpected), ("of another shape", shapes))
+        return "; ".join(f"{len(names)} {kind}: {_listed(names)}" for kind, names in kinds if names)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
+
+
+# --- files
+
+
+def read_state_dict(path: str | PathLike) -> dict[str, Any]:
+    """The tensors of a file by name: .safetensors, .npz, or .pth/.pt/.bin through PyTorch (with weights_only).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModelError: another suffix, a truncated or corrupt file, or PyTorch is missing; names the file and the reason.
+    """
+    path = Path(fspath(path))
+    readers = {".safetensors": _read_safetensors, ".npz": _read_npz, ".pth": _read_torch, ".pt": _read_torch}
+    read = readers.get(path.suffix.lower())
+    if read is None:
+        raise ModelError(f"{path}: weights are read from {', '.join(readers)}, not from {path.suffix or 'no suffix'!r}")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        return read(path)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error.__cause__
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path}: truncated or corrupt ({error or type(error).__name__})") from error
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """8 bytes of header length, a JSON header, raw little-endian data: https://github.com/huggingface/safetensors."""
+    size = path.stat().st_size
+    data = np.memmap(path, np.uint8, mode="r") if size else np.empty(0, np.uint8)
+    start = 8 + int.from_bytes(data[:8].tobytes(), "little")
+    if size < 8 or start > size:
+        raise ModelError(f"truncated: {size} bytes, too few for the header")
+    try:
+        header = json.loads(data[8:start].tobytes())
+        header.pop("__metadata__", None)
+        entries = [(name, e["dtype"], tuple(e["shape"]), *e["data_offsets"]) for name, e in header.items()]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"the header is not that of a safetensors file ({error})") from error
+    return {name: _safetensor(data, start, name, *entry) for name, *entry in entries}
+
+
+def _safetensor(data: np.ndarray, start: int, name: str, dtype: str, shape: tuple, begin: int, end: int) -> np.ndarray:
+    if dtype not in SAFETENSORS_DTYPES:
+        raise ModelError(f"{name} has dtype {dtype}; {', '.join(SAFETENSORS_DTYPES)} are read")
+    kind = np.dtype(SAFETENSORS_DTYPES[dtype])
+    if start + end > data.size:
+        raise ModelError(f"truncated: {name} ends at byte {start + end} of {data.size}")
+    if not 0 <= begin <= end or end - begin != math.prod(shape) * kind.itemsize:
+        raise ModelError(f"corrupt: {name} of shape {shape} and dtype {dtype} does not fill bytes {begin} to {end}")
+    array = np.frombuffer(data[start + begin : start + end].tobytes(), kind).reshape(shape)
+    if dtype == "BF16":  # the upper half of a float32
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    return array
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as archive:
+        if not hasattr(archive, "files"):
+            raise ModelError("a single array, not an .npz archive")
+        return {name: archive[name] for name in archive.files}
+
+
+def _read_torch(path: Path) -> dict[str, Any]:
+    try:
+        import torch
+    except ImportError:
+        raise ModelError("reading it needs PyTorch; pip install torch, or save it as .safetensors or .npz") from None
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError and others for a broken file
+        raise ModelError(f"PyTorch cannot read it ({str(error).splitlines()[0] if str(error) else error!r})") from error
+    for key in ("state_dict", "model_state_dict", "model"):  # training checkpoints wrap it
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+            loaded = loaded[key]
+    if not isinstance(loaded, Mapping):
+        raise ModelError(f"holds a {type(loaded).__name__}, not a state dict")
+    return dict(loaded)
+
+
+# --- fitting
+
+
+def fit(
+    graph: Graph, tensors: Mapping[str, Any], rename: Rename | None = None, ignore: frozenset[str] = frozenset()
+) -> tuple[dict[str, np.ndarray], Mismatch]:
+    """The graph's weights from a state dict, as float32 arrays, and what did not fit.
+
+    Args:
+        tensors: arrays or torch tensors; float16, bfloat16 and float64 are converted.
+        rename: their key -> ours, or None to leave it out (auxiliary heads).
+        ignore: names that may be there and are not wanted (the classifier of a network built without its top).
+    Raises:
+        ModelError: two keys that mean the same parameter, or a tensor that does not hold floating-point numbers.
+    """
+    found: dict[str, np.ndarray] = {}
+    unexpected, misshaped = [], []
+    for key, tensor in tensors.items():
+        name = _our_name(key, tensors, graph, rename)
+        param = graph.params.get(name)
+        if name is None or name in ignore or name.endswith("num_batches_tracked"):
+            continue
+        if param is None:
+            unexpected.append(key)
+        elif name in found:
+            raise ModelError(f"two tensors for {name}: {key} is the second")
+        elif (shape := tuple(tensor.shape)) != param.shape and not same_weight(shape, param):
+            misshaped.append((key, shape, param.shape))
+        else:
+            found[name] = as_float32(key, tensor).reshape(param.shape)
+    wrong = {key for key, *_ in misshaped}
+    misnamed = {_our_name(key, tensors, graph, rename) for key in wrong}
+    missing = [name for name in graph.params if name not in found and name not in misnamed]
+    return found, Mismatch(tuple(missing), tuple(unexpected), tuple(misshaped))
+
+
+def _our_name(key: str, tensors: Mapping[str, Any], graph: Graph, rename: Rename | None) -> str | None:
+    if key.startswith("module.") and key not in graph.params:  # torch.nn.DataParallel writes it
+        key = key.removeprefix("module.")
+    return key if key in graph.params or rename is None else rename(key)
+
+
+def same_weight(shape: tuple, param: Param) -> bool:
+    """Whether it is a linear layer stored as a convolution over its whole input, or a 1x1 convolution as a linear one."""
+    ours = param.shape
+    linear = len(ours) == 2 and len(shape) == 4
+    pointwise = len(ours) == 4 and ours[2:] == (1, 1) and len(shape) == 2
+    return (linear or pointwise) and shape[0] == ours[0] and math.prod(shape) == math.prod(ours)
+
+
+def as_float32(name: str, tensor: Any) -> np.ndarray:
+    """A C-contiguous float32 array that belongs to nobody else, from an array or a torch tensor of any float dtype."""
+    if hasattr(tensor, "detach"):
+        tensor = tensor.detach().cpu()
+        if tensor.is_floating_point():
+            tensor = tensor.float()  # NumPy has no bfloat16
+        tensor = tensor.numpy()
+    array = np.asarray(tensor)
+    if array.dtype.kind != "f":
+        raise ModelError(f"{name}: floating-point weights are accepted, got {array.dtype}")
+    return np.array(array, np.float32, order="C")
+
+
+def resembles(tensors: Mapping[str, Any]) -> str | None:
+    """The name of the architecture that a state dict fits best, None when it fits none by half."""
+    from .models.registry import ARCHITECTURES
+
+    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items() if not key.endswith("num_batches_tracked")}
+    best, score = None, 0.5
+    for architecture in ARCHITECTURES.values():
+        params = architecture.graph().params
+        ours = [architecture.rename(key) if architecture.rename and key not in params else key for key in shapes]
+        hits = sum(
+            name in params and (shape == params[name].shape or same_weight(shape, params[name]))
+            for name, shape in zip(ours, shapes.values())
+        )
+        left_out = sum(name is None for name in ours)
+        if (share := hits / max(len(params), len(shapes) - left_out, 1)) > score:
+            best, score = architecture.name, share
+    return best
