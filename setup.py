@@ -47,7 +47,7 @@ class CMakeBuild(build_ext):
                 f"-DCNNKERN_OUTPUT_DIR={built}",
                 "-DCMAKE_BUILD_TYPE=Release",
             ]
-            if ninja := shutil.which("ninja"):  # by path: a kept folder remembers the ninja of an earlier, gone environment
+            if ninja := shutil.which("ninja"):  # by path: a kept folder knows one of an environment that is gone
                 options += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
             run([cmake, "-S", str(ROOT), "-B", folder, *options])
             jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(usable_cpus()))
