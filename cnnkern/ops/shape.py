@@ -54,6 +54,16 @@ class ConcatSpec(_Move):
 
 
 @dataclass(frozen=True)
+class ReorderSpec(_Move):
+    """The same values in another memory layout, any rank: what a backend puts where its layout meets the caller's."""
+
+    op = "reorder"
+
+    def infer(self, x):
+        return (check_shape(self.op, "x", x, minimum=0),)
+
+
+@dataclass(frozen=True)
 class ChannelShuffleSpec(_Move):
     """x (N, C, H, W) -> the same shape: channels read as (groups, C/groups) and written as (C/groups, groups)
     (Zhang et al., ShuffleNet, 2017): y[:, j groups + i] = x[:, i C/groups + j]."""
@@ -160,14 +170,12 @@ class ReshapeSpec(_Move):
         if any(v == 0 and i >= len(x) for i, v in enumerate(self.shape)):
             raise refused
         out = [x[i] if v == 0 else v for i, v in enumerate(self.shape)]
-        symbols = [v for v in x if isinstance(v, str)]
-        for v in out:
-            if isinstance(v, str):
-                symbols.remove(v)  # copied: it stands on both sides
-        have = product(v for v in x if not isinstance(v, str))
-        want = product(v for v in out if not isinstance(v, str) and v != -1)
+        left = [v for i, v in enumerate(x) if i >= len(out) or self.shape[i] != 0]  # what is not copied
+        symbols = [v for v in left if isinstance(v, str)]
+        have = product(v for v in left if not isinstance(v, str))
+        want = product(v for v in self.shape if v > 0)
         if -1 in out:
-            if want == 0 or have % want or (symbols and have != want):
+            if have % want or (symbols and have != want):
                 raise refused
             out[out.index(-1)] = symbols[0] if symbols else have // want
         elif symbols or have != want:

@@ -1,0 +1,37 @@
+"""What every test has: fresh random numbers whose seed a failure prints, and hypothesis profiles.
+
+`pytest --seed 123` repeats the numbers of the `rng` fixture; hypothesis prints its own falsifying example and a line
+that repeats it. `pytest --hypothesis-profile=long` searches twenty times as long.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+sys.path.insert(0, str(Path(__file__).parent))  # opcases.py, for the folders below
+
+_COMMON = {"deadline": None, "print_blob": True, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("short", max_examples=20, **_COMMON)
+settings.register_profile("long", max_examples=400, **_COMMON)
+settings.load_profile("short")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--seed", type=int, default=None, help="seed of the rng fixture (default: fresh, printed on failure)"
+    )
+
+
+@pytest.fixture
+def rng(request) -> np.random.Generator:
+    """A generator with a fresh seed; pytest shows the line below when the test fails."""
+    seed = request.config.getoption("--seed")
+    seed = secrets.randbits(32) if seed is None else seed
+    print(f"numbers from --seed {seed}")
+    return np.random.default_rng(seed)

@@ -1,0 +1,285 @@
+"""Random problems for every operation: a Spec, the shapes of its inputs, and arrays in awkward memory layouts.
+
+The sizes are small and odd on purpose: 1x1 images, channels 1, 3, 17, 31, even kernels, asymmetric padding, strides
+beyond the kernel, dilation, groups, batches of 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from cnnkern import ops
+from cnnkern.ops.base import Shape, Spec
+
+CHANNELS = st.sampled_from([1, 2, 3, 4, 8, 16, 17, 31, 33, 48])
+BATCH = st.sampled_from([0, 1, 1, 1, 2, 3])
+MEMORY = ("plain", "channels_last", "strided", "reversed", "unaligned", "read_only")
+ACTIVATIONS = st.sampled_from([None, None, *ops.ACTIVATIONS])
+CONV_ALGOS = tuple(a for a in ops.CONV_ALGOS if a != "auto")
+
+
+def examples(count: int):
+    """`count` random examples per test, as many times more as the hypothesis profile asks for (see conftest.py)."""
+    return settings(max_examples=max(1, count * settings.default.max_examples // 20))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One problem. `seed` makes its data; `memory` says how the first input lies in memory."""
+
+    spec: Spec
+    shapes: tuple[Shape | None, ...]
+    seed: int
+    memory: str = "plain"
+
+    def arrays(self) -> list[np.ndarray | None]:
+        """float32 inputs, normal with He-like weights; variances positive."""
+        rng = np.random.default_rng(self.seed)
+        names = self.spec.inputs if len(self.spec.inputs) >= len(self.shapes) else ["x"] * len(self.shapes)
+        made = []
+        for name, shape in zip(names, self.shapes):
+            if shape is None:
+                made.append(None)
+                continue
+            data = rng.standard_normal(shape)
+            if name == "weight" and self.spec.op != "batch_norm":
+                data *= np.sqrt(2 / max(1, self.spec.reduction(*self.shapes)))
+            if name == "var":
+                data = np.abs(data) + 0.1
+            made.append(laid_out(data.astype(np.float32), self.memory if not made else "plain"))
+        return made
+
+
+def laid_out(a: np.ndarray, memory: str) -> np.ndarray:
+    """The same values, lying otherwise in memory."""
+    if memory == "channels_last" and a.ndim == 4:
+        return np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    if memory == "strided" and a.ndim:
+        wide = np.full((*a.shape[:-1], 2 * a.shape[-1] + 1), np.nan, np.float32)
+        wide[..., 1::2] = a
+        return wide[..., 1::2]
+    if memory == "reversed":
+        return a[(slice(None, None, -1),) * a.ndim].copy()[(slice(None, None, -1),) * a.ndim]
+    if memory == "unaligned":
+        moved = np.zeros(a.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(a.shape)
+        moved[...] = a
+        return moved
+    if memory == "read_only":
+        a = a.copy()
+        a.flags.writeable = False
+    return a
+
+
+# --- strategies, one per operation
+
+
+@st.composite
+def axis(draw, dilated: bool = True, same_size_limit: int = 14, window_needs_input: bool = False):
+    """(size, kernel, stride, (before, after), dilation) along one axis, in which at least one window fits."""
+    kernel = draw(st.integers(1, 5))
+    stride = draw(st.integers(1, 4))
+    dilation = draw(st.sampled_from([1, 1, 1, 2, 3])) if dilated else 1
+    extent = dilation * (kernel - 1) + 1
+    most = min(3, (kernel - 1) // 2 + 1 if not window_needs_input else (kernel - 1) // 2)
+    padding = draw(st.tuples(st.integers(0, most), st.integers(0, most)))
+    smallest = max(1, extent - sum(padding), dilation if window_needs_input else 1)
+    return draw(st.integers(smallest, smallest + same_size_limit)), kernel, stride, padding, dilation
+
+
+@st.composite
+def window(draw, **options):
+    """Two axes as {"hw", "kernel", "stride", "padding", "dilation"}."""
+    axes = draw(axis(**options)), draw(axis(**options))
+    return dict(zip(("hw", "kernel", "stride", "padding", "dilation"), zip(*axes)))
+
+
+@st.composite
+def conv2d(draw, kernel=None, plain: bool = False, depthwise: bool = False):
+    """`plain`: stride and dilation 1; `kernel`: forced; `depthwise`: one input channel per group."""
+    w = draw(window())
+    if kernel is not None:
+        w["kernel"] = kernel
+        w["hw"] = tuple(s + d * k for s, d, k in zip(w["hw"], w["dilation"], kernel))
+    if plain:
+        w["stride"] = w["dilation"] = (1, 1)
+        w["hw"] = tuple(size + 2 for size in w["hw"])
+    kind = "depthwise" if depthwise else draw(st.sampled_from(["dense", "dense", "grouped", "depthwise"]))
+    if kind == "dense":
+        groups, c_group, k_group = 1, draw(CHANNELS), draw(CHANNELS)
+    elif kind == "grouped":
+        groups, c_group, k_group = draw(st.integers(2, 4)), draw(st.sampled_from([1, 3, 8])), draw(st.integers(1, 9))
+    else:
+        groups, c_group, k_group = draw(CHANNELS), 1, draw(st.integers(1, 3))
+    activation = draw(ACTIVATIONS)
+    param = draw(st.sampled_from([None, 0.2])) if activation == "leaky_relu" else None
+    spec = ops.Conv2dSpec(w["stride"], w["padding"], w["dilation"], groups, activation, param)
+    x, weight = (draw(BATCH), groups * c_group, *w["hw"]), (groups * k_group, c_group, *w["kernel"])
+    bias = (weight[0],) if draw(st.booleans()) else None
+    residual = spec.infer(x, weight)[0] if draw(st.booleans()) else None
+    return spec, (x, weight, bias, residual)
+
+
+@st.composite
+def locally_connected2d(draw):
+    w = draw(window(dilated=False, same_size_limit=5))
+    spec = ops.LocallyConnected2dSpec(w["stride"], w["padding"])
+    x, k = (draw(BATCH), draw(st.sampled_from([1, 3, 5])), *w["hw"]), draw(st.sampled_from([1, 3, 17]))
+    _, _, p, q = ops.Conv2dSpec(w["stride"], w["padding"]).infer(x, (k, x[1], *w["kernel"]))[0]
+    return spec, (x, (p, q, k, x[1], *w["kernel"]), draw(st.sampled_from([None, (k,), (k, p, q)])))
+
+
+@st.composite
+def im2col(draw):
+    w = draw(window())
+    spec = ops.Im2colSpec(w["kernel"], w["stride"], w["padding"], w["dilation"])
+    return spec, ((draw(BATCH), draw(CHANNELS), *w["hw"]),)
+
+
+@st.composite
+def linear(draw):
+    f, o = draw(st.sampled_from([1, 3, 16, 17, 31, 100, 257])), draw(st.sampled_from([1, 2, 10, 16, 17, 33, 65]))
+    activation = draw(ACTIVATIONS)
+    return ops.LinearSpec(activation), ((draw(BATCH), f), (o, f), (o,) if draw(st.booleans()) else None)
+
+
+@st.composite
+def pool2d(draw):
+    kind, count_pad = draw(st.sampled_from(["max", "avg", "sum"])), draw(st.booleans())
+    w = draw(window(window_needs_input=kind == "max" or not count_pad))
+    spec = ops.Pool2dSpec(
+        kind, w["kernel"], w["stride"], w["padding"], w["dilation"], draw(st.booleans()), count_pad,
+        kind == "max" and draw(st.booleans()),
+    )  # fmt: skip
+    return spec, ((draw(BATCH), draw(CHANNELS), *w["hw"]),)
+
+
+@st.composite
+def image(draw, largest: int = 15):
+    return (draw(BATCH), draw(CHANNELS), draw(st.integers(1, largest)), draw(st.integers(1, largest)))
+
+
+@st.composite
+def any_shape(draw, smallest: int = 1):
+    rank = draw(st.integers(1, 5))
+    return (draw(st.integers(0, 4)), *(draw(st.integers(smallest, 9)) for _ in range(rank - 1)))
+
+
+@st.composite
+def batch_norm(draw):
+    x = draw(st.one_of(image(), st.tuples(BATCH, CHANNELS), st.tuples(BATCH, CHANNELS, st.integers(1, 9))))
+    c = (x[1],)
+    affine = [draw(st.sampled_from([None, c])) for _ in range(2)]
+    return ops.BatchNormSpec(draw(st.sampled_from([1e-5, 1e-3]))), (x, c, c, *affine)
+
+
+@st.composite
+def local_response_norm(draw):
+    size, k = draw(st.integers(1, 7)), draw(st.sampled_from([1.0, 2.0]))
+    alpha, beta = draw(st.sampled_from([1e-4, 0.5])), draw(st.sampled_from([0.75, 0.5, 1.0]))
+    return ops.LocalResponseNormSpec(size, alpha, beta, k, draw(st.booleans())), (draw(image()),)
+
+
+@st.composite
+def broadcast(draw):
+    """add or mul: two shapes that broadcast, with images and SE gates among them."""
+    a = draw(st.one_of(image(), any_shape()))
+    b = tuple(1 if draw(st.integers(0, 3)) == 0 else size for size in a)[draw(st.integers(0, len(a) - 1)) :]
+    b = draw(st.sampled_from([a, b]))
+    if draw(st.booleans()):
+        a, b = b, a
+    return draw(st.sampled_from([ops.AddSpec, ops.MulSpec]))(draw(ACTIVATIONS)), (a, b)
+
+
+@st.composite
+def softmax(draw):
+    x = draw(st.one_of(any_shape(), image(7), st.tuples(BATCH, st.sampled_from([1, 10, 17, 1000]))))
+    return ops.SoftmaxSpec(draw(st.integers(-len(x), len(x) - 1)), draw(st.booleans())), (x,)
+
+
+@st.composite
+def concat(draw):
+    x = draw(st.one_of(image(7), any_shape()))
+    along = draw(st.integers(0, len(x) - 1))
+    sizes = draw(st.lists(st.sampled_from([1, 3, 16, 17]), min_size=1, max_size=4))
+    axis = along - draw(st.sampled_from([0, len(x)]))
+    return ops.ConcatSpec(axis), tuple((*x[:along], size, *x[along + 1 :]) for size in sizes)
+
+
+@st.composite
+def channel_shuffle(draw):
+    n, c, h, w = draw(image(7))
+    groups = draw(st.integers(1, 4))
+    return ops.ChannelShuffleSpec(groups), ((n, c * groups, h, w),)
+
+
+@st.composite
+def reshape(draw):
+    n, c, h, w = draw(image(7))
+    copied = [(0, -1), (0, h, w, c), (0, 0, h * w), (0, c * h, w)]
+    target = draw(st.sampled_from(copied if n == 0 else [*copied, (c, -1, h), (-1,), (1, n, c, h, w)]))
+    return ops.ReshapeSpec(target), ((n, c, h, w),)
+
+
+@st.composite
+def transpose(draw):
+    x = draw(any_shape())
+    return ops.TransposeSpec(tuple(draw(st.permutations(range(len(x)))))), (x,)
+
+
+@st.composite
+def slice_(draw):
+    x = draw(any_shape())
+    along = draw(st.sampled_from([i for i, size in enumerate(x) if size] or [0]))
+    if not x[along]:
+        x = (1, *x[1:])
+    start = draw(st.integers(0, x[along] - 1))
+    stop = draw(st.integers(start + 1, x[along]))
+    return ops.SliceSpec(along, start - draw(st.sampled_from([0, x[along]])), stop), (x,)
+
+
+def _one(make, shapes):
+    return st.builds(lambda spec, x: (spec, (x,)), make, shapes)
+
+
+_SIDES = st.tuples(st.integers(0, 3), st.integers(0, 3))
+
+PROBLEMS: dict[str, st.SearchStrategy] = {
+    "conv2d": conv2d(),
+    "locally_connected2d": locally_connected2d(),
+    "im2col": im2col(),
+    "linear": linear(),
+    "pool2d": pool2d(),
+    "global_pool2d": _one(st.builds(ops.GlobalPool2dSpec, st.sampled_from(["avg", "max"])), image()),
+    "adaptive_avg_pool2d": _one(
+        st.builds(ops.AdaptiveAvgPool2dSpec, st.tuples(st.integers(1, 9), st.integers(1, 9))), image()
+    ),
+    "batch_norm": batch_norm(),
+    "local_response_norm": local_response_norm(),
+    "local_contrast_norm": _one(st.builds(ops.LocalContrastNormSpec, st.sampled_from([1, 3, 7])), image()),
+    "activation": _one(
+        st.builds(ops.ActivationSpec, st.sampled_from([*ops.ACTIVATIONS])), st.one_of(any_shape(), image(), st.just(()))
+    ),
+    "add": broadcast(),
+    "mul": broadcast(),
+    "softmax": softmax(),
+    "concat": concat(),
+    "channel_shuffle": channel_shuffle(),
+    "pad": _one(st.builds(ops.PadSpec, st.tuples(_SIDES, _SIDES), st.sampled_from([0.0, -1.5, np.inf])), image(7)),
+    "flatten": _one(st.builds(ops.FlattenSpec, st.sampled_from(["CHW", "HWC"])), image(7)),
+    "slice": slice_(),
+    "reshape": reshape(),
+    "transpose": transpose(),
+}
+
+
+def cases(problems: st.SearchStrategy, memory=MEMORY) -> st.SearchStrategy[Case]:
+    return st.builds(
+        lambda problem, seed, memory: Case(*problem, seed, memory),
+        problems,
+        st.integers(0, 2**32 - 1),
+        st.sampled_from(memory),
+    )
