@@ -12,6 +12,7 @@ from .shape import (
     ConcatSpec,
     FlattenSpec,
     PadSpec,
+    ReorderSpec,
     ReshapeSpec,
     SliceSpec,
     TransposeSpec,
@@ -26,6 +27,7 @@ SPECS: dict[str, type[Spec]] = {
         BatchNormSpec, LocalResponseNormSpec, LocalContrastNormSpec,
         ActivationSpec, AddSpec, MulSpec, SoftmaxSpec,
         ConcatSpec, ChannelShuffleSpec, PadSpec, FlattenSpec, SliceSpec, ReshapeSpec, TransposeSpec,
+        ReorderSpec,
     )
 }  # fmt: skip
 

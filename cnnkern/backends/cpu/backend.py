@@ -1,0 +1,173 @@
+"""CpuBackend: one instruction set's kernels behind the Backend protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ... import config
+from ...errors import UnsupportedError
+from ...graph import passes
+from ...graph.executor import Executable
+from ...graph.ir import Graph, Node, Param, Value
+from ...graph.memory import plan_memory
+from ...graph.plan import make_plan, new_step
+from ...graph.views import is_free, plan_views
+from ...ops.base import Spec
+from .. import reference, warn_once
+from .buffers import LANES, Buffers
+from .edges import add_edges
+from .lower import Lowering
+from .predict import predict
+from .runner import NativeRunner
+
+# Inputs of an op that are weights: packed when the op is prepared.
+WEIGHTS = {
+    "conv2d": (1, 2),
+    "linear": (1, 2),
+    "locally_connected2d": (1, 2),
+    "batch_norm": (1, 2, 3, 4),
+}
+PRECISIONS = ("float32", "strict")
+
+
+class CpuBackend:
+    """C++ kernels on one instruction set.
+
+    Args:
+        isa: "vec128", "avx2" or "avx512"; None: CNNKERN_ISA, else the best this CPU has.
+    Raises:
+        ValueError: the CPU lacks it (the message lists what it has). ImportError: there is no native module.
+    """
+
+    name = "cpu"
+
+    def __init__(self, isa: str | None = None):
+        from ... import _core
+
+        self._core = _core
+        self.isa: str = _core.resolve_isa(isa or config.get("isa") or "")
+
+    def available(self) -> str:
+        return ""
+
+    def passes(self) -> list[passes.Pass]:
+        return list(passes.STANDARD)
+
+    def call(
+        self, spec: Spec, arrays: Sequence[Any], out=None, *, precision: str = "float32", threads: int | None = None
+    ) -> tuple[Any, ...]:
+        """One operation, planned like a network of one layer."""
+        if getattr(spec, "return_indices", False):
+            return self._reference_call(spec, arrays, out)
+        graph, weights, inputs = _one_node(spec, arrays)
+        names = graph.inputs
+        layouts = {name: _layout(array) for name, array in zip(names, inputs)}
+        layouts[graph.outputs[0]] = "NCHW" if out is None else _layout(out)
+        made = self._compile(graph, weights, precision, threads, layouts)
+        return (made(dict(zip(names, inputs)), out),)
+
+    def compile(
+        self,
+        graph: Graph,
+        weights: Mapping[str, Any],
+        *,
+        precision: str = "float32",
+        threads: int | None = None,
+        decisions: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Executable:
+        """A batch-bound graph after this backend's passes -> an executable.
+
+        Args:
+            precision: "float32", or "strict": no Winograd.
+            threads: of the team; default `cnnkern.get_num_threads()`.
+            decisions: of an earlier plan (`graph.plan.load_decisions`), to be obeyed.
+        """
+        return self._compile(graph, weights, precision, threads, {}, decisions)
+
+    def _compile(self, graph, weights, precision, threads, layouts, decisions=None) -> Executable:
+        if precision not in PRECISIONS:
+            raise UnsupportedError(f"precision {precision!r}: the cpu backend has {', '.join(PRECISIONS)}")
+        threads = config.get_num_threads() if threads is None else int(threads)
+        graph = add_edges(graph, layouts, layouts)
+        external = {name: layouts.get(name, "NCHW") for name in (*graph.inputs, *graph.outputs)}
+        views = plan_views(graph, lanes=LANES)
+        buffers = Buffers(graph, views, external)
+        buffers.memory = plan_memory(graph, views, buffers.size_bytes)
+        low = Lowering(self._core, self.isa, graph, weights, views, buffers, precision == "strict")
+        prepare = self._prepare(low)
+        plan = make_plan(
+            graph, weights, prepare, backend=self.name, decisions=decisions, views=views, memory=buffers.memory
+        )
+        program = self._core.Program(
+            self.isa, threads, buffers.memory.arena_bytes // 4, buffers.external_floats, len(graph.inputs)
+        )
+        for step in plan.steps:
+            for call in step.native or ():
+                call.add_to(program)
+            if step.native:  # the weights are packed; what stays is what describes the step
+                step.native = [call.described() for call in step.native]
+        return Executable(plan, NativeRunner(plan, program, buffers, weights, layouts))
+
+    def _prepare(self, low: Lowering):
+        width = self._core.ukernels.width(self.isa)
+
+        def prepare(node: Node, graph: Graph, weights, decision):
+            if is_free(graph, low.views, node):
+                return None
+            lowered = low.lower(node, decision)
+            if lowered is None:
+                message = f"{node.spec.op} has no native form for these arguments and runs on the reference"
+                warn_once(("cpu", node.spec.op), message)
+                return new_step(node, graph, "numpy", run=_reference_run(node.spec))
+            predicted = predict(lowered.calls, self.isa, width)
+            return new_step(
+                node, graph, lowered.kernel, native=lowered.calls, plan=lowered.plan, why=lowered.why, predicted=predicted
+            )
+
+        return prepare
+
+    def _reference_call(self, spec: Spec, arrays, out):
+        warn_once(("cpu", spec.op, "indices"), f"{spec.op} with indices runs on the reference")
+        return reference.ReferenceBackend().call(spec, arrays, out=out)
+
+
+def _reference_run(spec: Spec):
+    def run(*arrays):
+        with config.overrides(verbose=0):  # the step's own line names the layer
+            return reference.ReferenceBackend().call(spec, arrays)
+
+    return run
+
+
+def _layout(array: np.ndarray) -> str:
+    """How a rank 4 array lies in memory, as far as it lies densely."""
+    if array.ndim != 4 or array.flags.c_contiguous:
+        return "NCHW"
+    return "NHWC" if array.transpose(0, 2, 3, 1).flags.c_contiguous else "NCHW"
+
+
+def _one_node(spec: Spec, arrays: Sequence[Any]) -> tuple[Graph, dict[str, np.ndarray], list[np.ndarray]]:
+    """A graph of one node; its weights; the arrays of its inputs."""
+    graph, weights, inputs, names = Graph(spec.op), {}, [], []
+    constant = WEIGHTS.get(spec.op, ())
+    for i, array in enumerate(arrays):
+        if array is None:
+            names.append("")
+            continue
+        name = f"input{i}"
+        names.append(name)
+        if i in constant:
+            weights[name] = array
+            graph.params[name] = Param(name, array.shape, "constant")
+        else:
+            graph.inputs.append(name)
+            graph.values[name] = Value(name, array.shape)
+            inputs.append(array)
+    (shape,) = spec.infer(*(None if a is None else a.shape for a in arrays))
+    graph.values["output"] = Value("output", shape)
+    graph.outputs = ["output"]
+    graph.nodes = [Node(spec.op, spec, tuple(names), ("output",))]
+    return graph, weights, inputs

@@ -1,0 +1,352 @@
+"""What each node becomes: native calls, the kernel's name, the decision and why.
+
+A lowering returns None for a node it has no native form for; the backend then puts a reference step in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ... import config, ops
+from ...errors import UnsupportedError
+from ...graph.ir import Graph, Node
+from ...graph.views import View, concat_copies
+from .buffers import Buffers, Tensor
+from .calls import NativeCall
+
+
+@dataclass
+class Lowered:
+    """The native calls of one step, and what is said of it."""
+
+    calls: list[NativeCall]
+    kernel: str
+    plan: dict[str, Any] = field(default_factory=dict)
+    why: str = ""
+
+
+@dataclass
+class Lowering:
+    """What the lowering functions look at."""
+
+    core: Any  # cnnkern._core
+    isa: str
+    graph: Graph
+    weights: Mapping[str, np.ndarray]
+    views: Mapping[str, View]
+    buffers: Buffers
+    strict: bool
+
+    def lower(self, node: Node, decision: Mapping[str, Any] | None = None) -> Lowered | None:
+        function = LOWERINGS.get(type(node.spec))
+        if function is None:
+            return None
+        lowered = function(self, node, decision) if function is conv2d else function(self, node)
+        if lowered is not None and not lowered.kernel.endswith(self.isa):
+            lowered.kernel = f"{lowered.kernel}__{self.isa}"
+        return lowered
+
+    def tensor(self, name: str) -> Tensor:
+        return self.buffers.tensor(name)
+
+    def in_out(self, node: Node) -> dict[str, Tensor]:
+        return {"x": self.tensor(node.inputs[0]), "y": self.tensor(node.outputs[0])}
+
+    def array(self, node: Node, i: int) -> np.ndarray | None:
+        """The weight at input position i."""
+        name = node.inputs[i] if i < len(node.inputs) else ""
+        return self.weights[name] if name else None
+
+    def constant(self, node: Node, *positions: int) -> bool:
+        """Whether those inputs are weights, known when the plan is made."""
+        return all(not name or name in self.weights for name in (node.inputs[i] for i in positions if i < len(node.inputs)))
+
+    def rank(self, node: Node) -> int:
+        return len(self.graph.shape(node.outputs[0]))
+
+
+def _activation(kind: str | None, param: float | None) -> dict[str, Any]:
+    return {"act": kind or "", "param": float(param or 0.0)}
+
+
+# --- convolutions
+
+
+def conv_shape(spec: ops.Conv2dSpec, x, weight) -> dict[str, int]:
+    """The native side's description of a convolution, from NCHW and KCRS shapes."""
+    (top, bottom), (left, right) = spec.padding
+    return {
+        "n": x[0], "c": x[1], "h": x[2], "w": x[3], "k": weight[0], "r": weight[2], "s": weight[3],
+        "stride_h": spec.stride[0], "stride_w": spec.stride[1], "pad_t": top, "pad_b": bottom, "pad_l": left,
+        "pad_r": right, "dil_h": spec.dilation[0], "dil_w": spec.dilation[1], "groups": spec.groups,
+    }  # fmt: skip
+
+
+def conv2d(low: Lowering, node: Node, decision=None) -> Lowered | None:
+    if not low.constant(node, 1, 2):
+        return None
+    spec = node.spec
+    shape = conv_shape(spec, low.graph.shape(node.inputs[0]), low.graph.shape(node.inputs[1]))
+    residual = low.tensor(node.inputs[3]) if len(node.inputs) > 3 and node.inputs[3] else None
+    algo = config.get("conv_algo") if spec.algo == "auto" else spec.algo
+    return _conv(low, shape, low.in_out(node), residual, low.array(node, 1), low.array(node, 2), spec, algo, decision)
+
+
+def linear(low: Lowering, node: Node) -> Lowered | None:
+    """A 1x1 convolution over N pixels."""
+    if not low.constant(node, 1, 2):
+        return None
+    tensors, weight = low.in_out(node), low.array(node, 1)
+    n, features = low.graph.shape(node.inputs[0])
+    shape = conv_shape(ops.Conv2dSpec(), (n, features, 1, 1), (*weight.shape, 1, 1))
+    lowered = _conv(low, shape, tensors, None, weight, low.array(node, 2), node.spec, "pointwise", None)
+    lowered.kernel = lowered.kernel.replace("conv_pointwise", "linear")
+    return lowered
+
+
+def _conv(low, shape, tensors, residual, weight, bias, spec, algo, decision) -> Lowered:
+    x = tensors["x"]
+    flat = x.flat and tensors["y"].flat and (residual is None or residual.flat)
+    try:
+        plan = low.core.conv_select(low.isa, shape, algo, low.strict, x.channels_last, x.strides[2], flat)
+    except ValueError as error:
+        raise UnsupportedError(str(error)) from None
+    why = "asked for" if algo != "auto" else "the selector's estimate"
+    if decision:
+        plan, why = {**plan, **decision}, "given with the plan"
+    call = NativeCall(
+        "add_conv",
+        {**tensors, "residual": residual},
+        {"shape": shape, "plan": plan, **_activation(spec.activation, spec.activation_param)},
+        {"weight": _dense(weight), "bias": None if bias is None else _dense(bias)},
+    )
+    name = {"winograd": f"winograd_f{plan['m']}x3"}.get(plan["algo"], plan["algo"])
+    lanes = 16 if plan["algo"] == "depthwise" else 16 * plan["ob"]
+    return Lowered([call], f"f32_conv_{name}_{plan['px']}x{lanes}", _shown(plan), why)
+
+
+def _shown(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The decisions that matter for an algorithm."""
+    keys = {
+        "direct": ("algo", "ob", "px", "merge", "band_rows", "band_images", "scratch_px"),
+        "im2col": ("algo", "ob", "px"),
+        "pointwise": ("algo", "ob", "px", "merge"),
+        "depthwise": ("algo", "px", "band_rows"),
+        "winograd": ("algo", "m", "ob", "px", "tile_block", "shared", "scratch_px"),
+    }[plan["algo"]]
+    return {key: plan[key] for key in keys}
+
+
+def _dense(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, np.float32)
+
+
+def locally_connected2d(low: Lowering, node: Node) -> Lowered | None:
+    if not low.constant(node, 1, 2):
+        return None
+    spec, weight, bias = node.spec, low.array(node, 1), low.array(node, 2)
+    p, q, k = weight.shape[:3]
+    if bias is not None:
+        bias = np.broadcast_to(bias[:, None, None] if bias.ndim == 1 else bias, (k, p, q))
+    (top, bottom), (left, right) = spec.padding
+    call = NativeCall(
+        "add_locally_connected",
+        low.in_out(node),
+        {"kernel": weight.shape[4:], "stride": spec.stride, "pad": (top, bottom, left, right)},
+        {"weight": _dense(weight), "bias": None if bias is None else _dense(bias)},
+    )
+    return Lowered([call], "f32_locally_connected")
+
+
+def im2col(low: Lowering, node: Node) -> Lowered:
+    return _windowed(low, node, "add_im2col", "f32_im2col", {})
+
+
+# --- pooling
+
+
+def _windowed(low: Lowering, node: Node, method: str, kernel: str, options: dict[str, Any]) -> Lowered:
+    spec = node.spec
+    (top, bottom), (left, right) = spec.padding
+    geometry = {
+        "kernel": spec.kernel,
+        "stride": spec.stride,
+        "pad": (top, bottom, left, right),
+        "dilation": spec.dilation,
+    }
+    return Lowered([NativeCall(method, low.in_out(node), {**geometry, **options})], kernel)
+
+
+def pool2d(low: Lowering, node: Node) -> Lowered | None:
+    spec = node.spec
+    if spec.return_indices:
+        return None
+    options = {"kind": spec.kind, "count_include_pad": spec.count_include_pad}
+    return _windowed(low, node, "add_pool", f"f32_pool_{spec.kind}", options)
+
+
+def global_pool2d(low: Lowering, node: Node) -> Lowered:
+    call = NativeCall("add_global_pool", low.in_out(node), {"kind": node.spec.kind})
+    return Lowered([call], f"f32_global_pool_{node.spec.kind}")
+
+
+def adaptive_avg_pool2d(low: Lowering, node: Node) -> Lowered:
+    return Lowered([NativeCall("add_adaptive_avg_pool", low.in_out(node))], "f32_adaptive_avg_pool")
+
+
+# --- normalisation, element-wise, softmax
+
+
+def batch_norm(low: Lowering, node: Node) -> Lowered | None:
+    if low.rank(node) not in (2, 4) or not low.constant(node, 1, 2, 3, 4):
+        return None
+    mean, var, weight, bias = (low.array(node, i) for i in (1, 2, 3, 4))
+    with np.errstate(all="ignore"):
+        scale = 1 / np.sqrt(var.astype(np.float64) + node.spec.eps)
+        scale = scale if weight is None else scale * weight
+        shift = -mean * scale + (0 if bias is None else bias)
+    arrays = {"scale": _dense(scale), "shift": _dense(shift)}
+    return Lowered([NativeCall("add_affine", low.in_out(node), {"act": "", "param": 0.0}, arrays)], "f32_affine")
+
+
+def local_response_norm(low: Lowering, node: Node) -> Lowered:
+    spec = node.spec
+    options = {"size": spec.size, "alpha": spec.factor, "beta": spec.beta, "k": spec.k}
+    return Lowered([NativeCall("add_lrn", low.in_out(node), options)], "f32_lrn")
+
+
+def local_contrast_norm(low: Lowering, node: Node) -> Lowered:
+    window = np.array(node.spec.window(), np.float32)
+    options = {"size": node.spec.size, "eps": node.spec.eps}
+    return Lowered([NativeCall("add_lcn", low.in_out(node), options, {"window": window})], "f32_lcn")
+
+
+def activation(low: Lowering, node: Node) -> Lowered:
+    spec = node.spec
+    call = NativeCall("add_activation", low.in_out(node), _activation(spec.kind, spec.param))
+    return Lowered([call], f"f32_{spec.kind}")
+
+
+def binary(low: Lowering, node: Node) -> Lowered | None:
+    """Equal shapes, or a rank 4 operand with sizes of 1 against one without."""
+    shapes = [low.graph.shape(name) for name in node.inputs]
+    out = low.graph.shape(node.outputs[0])
+    if any(len(shape) != len(out) for shape in shapes) or (len(out) != 4 and shapes[0] != shapes[1]):
+        return None
+    if any(name in low.weights for name in node.inputs) or out not in shapes:
+        return None
+    spec = node.spec
+    a, b = node.inputs if shapes[0] == out else reversed(node.inputs)
+    tensors = {"a": low.tensor(a), "b": low.tensor(b), "y": low.tensor(node.outputs[0])}
+    options = {"kind": spec.op, **_activation(spec.activation, spec.activation_param)}
+    return Lowered([NativeCall("add_binary", tensors, options)], f"f32_{spec.op}")
+
+
+def softmax(low: Lowering, node: Node) -> Lowered | None:
+    rank = low.rank(node)
+    if rank == 0 or node.spec.axis % rank != (1 if rank == 4 else rank - 1):
+        return None
+    call = NativeCall("add_softmax", low.in_out(node), {"log": node.spec.log})
+    return Lowered([call], "f32_log_softmax" if node.spec.log else "f32_softmax")
+
+
+# --- moves
+
+
+def _copy(x: Tensor, y: Tensor) -> NativeCall:
+    return NativeCall("add_copy", {"x": x, "y": y})
+
+
+def reorder(low: Lowering, node: Node) -> Lowered:
+    tensors = low.in_out(node)
+    return Lowered([_copy(tensors["x"], tensors["y"])], "f32_copy")
+
+
+def concat(low: Lowering, node: Node) -> Lowered | None:
+    rank = low.rank(node)
+    if node.spec.axis % max(rank, 1) != {4: 1, 2: 1}.get(rank, -1) or any(i in low.weights for i in node.inputs):
+        return None
+    y = low.tensor(node.outputs[0])
+    if rank == 4:
+        copies = concat_copies(low.graph, low.views, node)
+    else:
+        widths = [low.graph.shape(name)[1] for name in node.inputs]
+        copies = [(name, sum(widths[:i])) for i, name in enumerate(node.inputs)]
+    calls = [_copy(low.tensor(name), y.channels(first, low.graph.shape(name)[1])) for name, first in copies]
+    return Lowered(calls, "f32_copy")
+
+
+def slice_(low: Lowering, node: Node) -> Lowered | None:
+    shape = low.graph.shape(node.inputs[0])
+    axis, start, stop = node.spec.bounds(shape)
+    if len(shape) not in (2, 4) or axis != 1:
+        return None
+    x = low.tensor(node.inputs[0]).channels(start, stop - start)
+    return Lowered([_copy(x, low.tensor(node.outputs[0]))], "f32_copy")
+
+
+def flatten(low: Lowering, node: Node) -> Lowered | None:
+    x, y = low.tensor(node.inputs[0]), low.tensor(node.outputs[0])
+    shape = low.graph.shape(node.inputs[0])
+    if len(shape) == 2:
+        return Lowered([_copy(x, y)], "f32_copy")
+    if len(shape) != 4:
+        return None
+    _, c, h, w = shape
+    row = y.strides[0]
+    strides = (row, w * c, c, 1) if node.spec.order == "HWC" else (row, w, 1, h * w)
+    return Lowered([_copy(x, y._replace(sizes=x.sizes, strides=strides))], "f32_copy")
+
+
+def reshape(low: Lowering, node: Node) -> Lowered | None:
+    """Between an image and its rows, or where each row is one pixel; the rest is left to the reference."""
+    before, after = low.graph.shape(node.inputs[0]), low.graph.shape(node.outputs[0])
+    x, y = low.tensor(node.inputs[0]), low.tensor(node.outputs[0])
+    if len(before) == 4 and len(after) == 2 and before[0] == after[0]:
+        _, _, h, w = before
+        return Lowered([_copy(x, y._replace(sizes=x.sizes, strides=(y.strides[0], w, 1, h * w)))], "f32_copy")
+    if len(before) == 2 and len(after) == 4 and before[0] == after[0]:
+        _, _, h, w = after
+        return Lowered([_copy(x._replace(sizes=y.sizes, strides=(x.strides[0], w, 1, h * w)), y)], "f32_copy")
+    return None
+
+
+def channel_shuffle(low: Lowering, node: Node) -> Lowered:
+    return Lowered(
+        [NativeCall("add_channel_shuffle", low.in_out(node), {"groups": node.spec.groups})], "f32_channel_shuffle"
+    )
+
+
+def pad(low: Lowering, node: Node) -> Lowered:
+    (top, bottom), (left, right) = node.spec.padding
+    options = {"pad": (top, bottom, left, right), "value": node.spec.value}
+    return Lowered([NativeCall("add_pad", low.in_out(node), options)], "f32_pad")
+
+
+LOWERINGS: dict[type[ops.Spec], Callable[..., Lowered | None]] = {
+    ops.Conv2dSpec: conv2d,
+    ops.LinearSpec: linear,
+    ops.LocallyConnected2dSpec: locally_connected2d,
+    ops.Im2colSpec: im2col,
+    ops.Pool2dSpec: pool2d,
+    ops.GlobalPool2dSpec: global_pool2d,
+    ops.AdaptiveAvgPool2dSpec: adaptive_avg_pool2d,
+    ops.BatchNormSpec: batch_norm,
+    ops.LocalResponseNormSpec: local_response_norm,
+    ops.LocalContrastNormSpec: local_contrast_norm,
+    ops.ActivationSpec: activation,
+    ops.AddSpec: binary,
+    ops.MulSpec: binary,
+    ops.SoftmaxSpec: softmax,
+    ops.ReorderSpec: reorder,
+    ops.ConcatSpec: concat,
+    ops.SliceSpec: slice_,
+    ops.FlattenSpec: flatten,
+    ops.ReshapeSpec: reshape,
+    ops.ChannelShuffleSpec: channel_shuffle,
+    ops.PadSpec: pad,
+}
