@@ -272,6 +272,7 @@ PROBLEMS: dict[str, st.SearchStrategy] = {
     "flatten": _one(st.builds(ops.FlattenSpec, st.sampled_from(["CHW", "HWC"])), image(7)),
     "slice": slice_(),
     "reshape": reshape(),
+    "reorder": _one(st.just(ops.ReorderSpec()), any_shape()),
     "transpose": transpose(),
 }
 

@@ -22,8 +22,8 @@ POOL_KINDS = ("max", "avg", "sum")
 
 
 def pooled_size(op, axis, size, kernel, stride, padding: Pair, dilation, ceil_mode: bool) -> int:
-    """Windows along one axis. ceil_mode also takes the last partial one, if it starts inside the input or the padding
-    before it (the rule of torch and onnxruntime)."""
+    """Windows along one axis. ceil_mode also takes the last partial one, and then drops the last if it starts behind
+    the input (the rule of torch and onnxruntime, so with padding behind it can be one less than without ceil_mode)."""
     count = sliding_size(op, axis, size, kernel, stride, padding, dilation)
     if ceil_mode:
         room = size + sum(padding) - dilation * (kernel - 1) - 1

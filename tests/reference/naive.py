@@ -98,8 +98,8 @@ def _pool_count(size, kernel, stride, pads, dilation, ceil):
     count = _out_size(size, kernel, stride, pads, dilation)
     if ceil:
         covered = (count - 1) * stride + dilation * (kernel - 1) + 1
-        if covered < size + sum(pads) and count * stride < size + pads[0]:
-            count += 1
+        count += covered < size + sum(pads)
+        count -= (count - 1) * stride - pads[0] >= size
     return count
 
 
@@ -270,6 +270,10 @@ def slice(spec, x):
     indices = range(x.shape[spec.axis])[spec.start : spec.stop if spec.stop != 0 else None]
     y = [np.take(x, i, axis=spec.axis) for i in indices]
     return (np.stack(y, axis=spec.axis).astype(np.float64),)
+
+
+def reorder(spec, x):
+    return (x.astype(np.float64),)
 
 
 def reshape(spec, x):
