@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from cnnkern import ops
+from cnnkern import backends, config, cpu_info, ops
+from cnnkern.backends.reference import ReferenceBackend
 from cnnkern.ops.base import Shape, Spec
 
 CHANNELS = st.sampled_from([1, 2, 3, 4, 8, 16, 17, 31, 33, 48])
@@ -72,6 +74,23 @@ def laid_out(a: np.ndarray, memory: str) -> np.ndarray:
         a = a.copy()
         a.flags.writeable = False
     return a
+
+
+# --- who is tested
+
+
+def engines(native_only: bool = False) -> list:
+    """Every available backend as a pytest parameter, the cpu once per instruction set; a missing one is a visible skip,
+    or a failure where CNNKERN_REQUIRE_NATIVE says that it must be there."""
+    found = [] if native_only else [pytest.param(ReferenceBackend(), id="reference")]
+    reason = backends.available()["cpu"]
+    if reason and config.get("require_native"):
+        raise RuntimeError(f"CNNKERN_REQUIRE_NATIVE is set, but the cpu backend is not available: {reason}")
+    if reason:
+        return [*found, pytest.param(None, id="cpu", marks=pytest.mark.skip(reason=f"no cpu backend: {reason}"))]
+    from cnnkern.backends.cpu import CpuBackend
+
+    return found + [pytest.param(CpuBackend(isa=isa), id=f"cpu-{isa}") for isa in cpu_info()["isas"]]
 
 
 # --- strategies, one per operation

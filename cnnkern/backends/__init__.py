@@ -108,10 +108,9 @@ def _find(name: str) -> tuple[Any, str]:
         if key not in _objects:
             module, cls = _CLASSES[name]
             try:
-                make = getattr(importlib.import_module(f".{module}", __name__), cls)
+                _objects[key] = getattr(importlib.import_module(f".{module}", __name__), cls)(**options)
             except ImportError as error:
                 return None, _why_not(error)
-            _objects[key] = make(**options)
         reason = _objects[key].available()
         return (None, reason) if reason else (_objects[key], "")
 
