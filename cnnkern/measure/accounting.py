@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..errors import UnsupportedError
 from ..ops.base import Counts
 
 OPERATIONS = ("fma", "mul", "add", "max", "special")
@@ -46,10 +47,11 @@ class LayerAccount:
         if self.itemised is not None:
             items = sum(self.itemised.values(), Counts())
             gap = self.theory - self.executed
+            pairs = [(kind, getattr(gap, kind), getattr(items, kind)) for kind in OPERATIONS]
             faults += [
-                f"{self.name}: theory - executed is {getattr(gap, kind):,} {kind}, its items sum to {getattr(items, kind):,}"
-                for kind in OPERATIONS
-                if getattr(gap, kind) != getattr(items, kind)
+                f"{self.name}: theory - executed is {difference:,} {kind}, its items sum to {total:,}"
+                for kind, difference, total in pairs
+                if difference != total
             ]
         return faults
 
@@ -98,15 +100,19 @@ class ModelAccount:
 
     @property
     def faults(self) -> list[str]:
-        return [fault for layer in self.layers for fault in layer.faults]
+        """What does not add up in any layer; where layers are counted, one that was left out is a fault as well."""
+        if self.executed is None:
+            return []
+        faults = []
+        for layer in self.layers:
+            left_out = layer.executed is None
+            faults += [f"{layer.name}: was not counted ({layer.kernel})"] if left_out else layer.faults
+        return faults
 
     @property
     def agrees(self) -> bool | None:
-        """None when not a single layer was counted; False as soon as one is wrong or was left out."""
-        counted = [layer.agrees for layer in self.layers]
-        if not any(verdict is not None for verdict in counted):
-            return None
-        return all(counted)
+        """None when not a single layer was counted, else whether everything adds up."""
+        return None if self.executed is None else not self.faults
 
 
 def account(executable: Any, x: Any) -> ModelAccount:
@@ -137,8 +143,6 @@ def account(executable: Any, x: Any) -> ModelAccount:
 
 
 def _count_rows(executable: Any, x: Any) -> list[Mapping[str, Any]]:
-    from .. import UnsupportedError
-
     try:
         return list(executable.count(x))
     except UnsupportedError:

@@ -1,12 +1,11 @@
 """How far a network is from the float64 reference, at every layer and at the end.
 
 Errors are shares of the reference's range (largest minus smallest value of that tensor), so that layers of different
-scale can be compared. The tolerance at a layer treats everything before it as one long sum: rounding errors of
-independent layers add like the terms of one sum, so with K_l the reduction length of layer l,
+scale can be compared. The tolerance at a layer treats the rounding errors of the layers before it as independent, like
+the terms of a sum: with t_l the tolerance of one operation (`cnnkern.testing.tolerance`: a formula in its reduction
+length and epsilon, Winograd's own where that may run),
 
-    tolerance(layer) = SAFETY * epsilon * sqrt(sum of K_l over the layers up to it)
-
-with epsilon = 2**-23. SAFETY leaves room for Winograd's transforms, whose error is about five times that of a direct sum.
+    tolerance(layer) = sqrt(sum of t_l**2 over the layers up to it)
 """
 
 from __future__ import annotations
@@ -18,10 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from .. import testing
+from ..backends.base import Step
+from ..backends.reference import ReferenceBackend
 from ..graph.ir import Graph
 
-SAFETY = 6.0
-EPSILON = 2.0**-23
+Wanted = Callable[[str], bool]  # of the names of values
 VARIATION_LIMIT = 0.01  # two inputs must move the output by more than this share of its range, or nothing is tested
 
 
@@ -45,7 +46,7 @@ class NetworkErrors:
     """The errors of a network's layers, in execution order; the last one is the output."""
 
     layers: tuple[LayerError, ...]
-    variation: float  # the smallest movement of the output between the inputs, as a share of its range
+    variation: float  # how far the outputs of two inputs lie apart, a share of the output's range
 
     @property
     def output(self) -> LayerError:
@@ -53,8 +54,9 @@ class NetworkErrors:
 
     @property
     def worst(self) -> LayerError:
-        """The layer closest to its tolerance, or furthest beyond it."""
-        return max(self.layers, key=lambda e: math.inf if math.isnan(e.error) else e.error / e.tolerance)
+        """The first layer beyond its tolerance, which is where to look; if there is none, the one nearest to it."""
+        wrong = [e for e in self.layers if not e.ok]
+        return wrong[0] if wrong else max(self.layers, key=lambda e: e.error / e.tolerance if e.tolerance else 0.0)
 
     @property
     def largest(self) -> float:
@@ -70,7 +72,7 @@ class NetworkErrors:
 
 
 def range_error(mine: np.ndarray, reference: np.ndarray) -> float:
-    """max |mine - reference| / (max(reference) - min(reference)); infinity where the shapes differ, NaN where mine has one.
+    """max |mine - reference| / (max(reference) - min(reference)); infinity for other shapes, NaN where there is one.
 
     A constant reference is measured against its largest magnitude, or against 1 when it is zero.
     """
@@ -83,69 +85,63 @@ def range_error(mine: np.ndarray, reference: np.ndarray) -> float:
 
 
 def variation(output: np.ndarray) -> float:
-    """The smallest largest-movement between two images of a batch, as a share of the output's range; 1 for one image."""
-    if output.shape[0] < 2:
-        return 1.0
-    spread = float(output.max() - output.min()) or 1.0
-    moves = [float(np.abs(a - b).max()) for i, a in enumerate(output) for b in output[:i]]
-    return min(moves) / spread
+    """How far the outputs of a batch's first two images lie apart, as a share of the output's range; 0 without two."""
+    if len(output) < 2:
+        return 0.0
+    spread = float(output.max() - output.min())
+    return float(np.abs(output[0] - output[1]).max()) / spread if spread else 0.0
 
 
-def tolerances(graph: Graph, safety: float = SAFETY) -> dict[str, float]:
-    """The tolerance of every value a node of `graph` (batch bound) produces, by value name."""
-    total, table = 0, {}
+def tolerances(graph: Graph, precision: str = "float32") -> dict[str, float]:
+    """The tolerance of every value a node of `graph` (batch bound, before any pass) produces, by value name."""
+    total, table = 0.0, {}
     for node in graph.nodes:
-        total += node.spec.reduction(*(graph.shape(name) for name in node.inputs))
-        for output in node.outputs:
-            table[output] = safety * EPSILON * math.sqrt(total)
+        shapes = [graph.shape(name) for name in node.inputs]
+        total += testing.tolerance(node.spec, *shapes, precision=precision) ** 2
+        table.update(dict.fromkeys(node.outputs, math.sqrt(total)))
     return table
 
 
-def compare_network(graph: Graph, taps: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> NetworkErrors:
+def compare_network(
+    graph: Graph, taps: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray], varies: float
+) -> NetworkErrors:
     """Compare every tapped value that the reference has too.
 
     Args: `graph` is the network before any pass, batch bound, for names, tolerances and order; `taps` and `reference`
-    map value names to arrays; both hold the graph's output.
+    map value names to arrays; both hold the graph's output. `varies` is the `variation` of the reference's output.
     Raises: KeyError when the output is missing on either side.
     """
     limits = tolerances(graph)
     result = graph.outputs[0]
-    errors = []
-    for node in graph.nodes:
-        for value in node.outputs:
-            if value != result and value in taps and value in reference:
-                errors.append(_layer_error(node, value, taps, reference, limits))
-    last = graph.producer()[result]
-    errors.append(_layer_error(last, result, taps, reference, limits))
-    return NetworkErrors(tuple(errors), variation(reference[result]))
+    inner = [
+        _layer_error(node, value, taps[value], reference[value], limits)
+        for node in graph.nodes
+        for value in node.outputs
+        if value != result and value in taps and value in reference
+    ]
+    last = _layer_error(graph.producer()[result], result, taps[result], reference[result], limits)
+    return NetworkErrors((*inner, last), varies)
 
 
-def reference_taps(model: Any, x: np.ndarray, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, np.ndarray]:
-    """Run `model` on `x` through the oracle, float64 throughout, and keep the values whose name is wanted.
+def reference_taps(model: Any, x: np.ndarray, wanted: Wanted = lambda name: True) -> dict[str, np.ndarray]:
+    """Run `model` on `x` through the oracle, float64 throughout; keep its output and the values that are wanted."""
+    return taps(model.compile(x.shape, backend=ReferenceBackend(dtype=np.float64)), x, wanted)
 
-    Values nobody wants are dropped as soon as their last reader has run, so a deep network fits into memory.
+
+def taps(executable: Any, x: np.ndarray, wanted: Wanted = lambda name: True) -> dict[str, np.ndarray]:
+    """The output of `executable` on `x` and every value of its steps whose name is wanted, by name.
+
+    Flattened values are left out: a backend may flatten in another order and permute the next weights to match.
     """
-    from ..backends import get
+    kept: dict[str, np.ndarray] = {}
 
-    oracle = get("reference")
-    graph = model.graph.bind(x.shape[0])
-    weights = {name: np.asarray(w, dtype=np.float64) for name, w in model.weights.items()}
-    readers = {name: len(nodes) for name, nodes in graph.consumers().items()}
-    live: dict[str, np.ndarray] = {graph.inputs[0]: np.asarray(x, dtype=np.float64)}
-    kept = {}
-    for node in graph.nodes:
-        arrays = [None if not n else live[n] if n in live else weights[n] for n in node.inputs]
-        for name, array in zip(node.outputs, oracle.call(node.spec, arrays)):
-            live[name] = array
-            if wanted(name) or name in graph.outputs:
-                kept[name] = array
-        for name in node.inputs:
-            readers[name] = readers.get(name, 0) - 1
-            if readers[name] <= 0:
-                live.pop(name, None)
-    return kept
+    def keep(step: Step, ms: float, fetch: Callable[[str], np.ndarray]) -> None:
+        if step.spec.op != "flatten":
+            kept.update((name, np.array(fetch(name))) for name in step.outputs if wanted(name))
+
+    output = executable.watch(x, keep)
+    return {**kept, executable.plan.outputs[0].name: output}
 
 
-def _layer_error(node, value, taps, reference, limits) -> LayerError:
-    mine = np.asarray(taps[value])
-    return LayerError(node.name, node.spec.op, tuple(mine.shape), range_error(mine, reference[value]), limits[value])
+def _layer_error(node, value: str, mine: np.ndarray, theirs: np.ndarray, limits: Mapping[str, float]) -> LayerError:
+    return LayerError(node.name, node.spec.op, tuple(mine.shape), range_error(mine, theirs), limits[value])

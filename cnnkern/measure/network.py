@@ -139,6 +139,7 @@ def bench_network(
     model: Any,
     x: np.ndarray,
     reference: Mapping[str, np.ndarray],
+    varies: float,
     *,
     backend: str = "cpu",
     isa: str | None = None,
@@ -150,7 +151,8 @@ def bench_network(
     """Build `model` for the shape of `x`, compare it with `reference`, count its operations and time it.
 
     Args: `reference` maps value names to float64 arrays (`accuracy.reference_taps`) and holds at least the output;
-    `on_stage` hears what begins (one of STAGES) and which share of it is done, for a progress line.
+    `varies` is what two different inputs make of it (`accuracy.variation`); `on_stage` hears what begins (one of
+    STAGES) and which share of it is done, for a progress line.
     Returns: the figures; without times when the answer is wrong.
     """
     on_stage("building", 0.0)
@@ -160,7 +162,7 @@ def bench_network(
 
     on_stage("checking", 0.0)
     graph = model.graph.bind(x.shape[0])
-    errors = accuracy.compare_network(graph, {graph.outputs[0]: executable(x)}, reference)
+    errors = accuracy.compare_network(graph, {graph.outputs[0]: executable(x)}, reference, varies)
     on_stage("counting", 0.0)
     counts = account(executable, x)
 

@@ -6,12 +6,12 @@ as "n/a": a share of a peak that nobody measured is not printed.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 BANDWIDTH_BYTES = 256 << 20  # well beyond the last-level cache of any current CPU, so that DRAM answers
 
 
-@lru_cache(maxsize=None)
+@cache
 def fma_gflops(isa: str, threads: int, seconds: float = 0.15) -> float | None:
     """Peak float32 rate of `threads` threads on `isa`, in GFLOP/s (an fma is two), the better of two probes.
 
@@ -21,18 +21,16 @@ def fma_gflops(isa: str, threads: int, seconds: float = 0.15) -> float | None:
     core = _core()
     if core is None or not hasattr(core, "peak_fma"):
         return None
-    probes = [core.peak_fma(isa, threads, seconds) for _ in range(2)]
-    return max(float(p["gflops"] if isinstance(p, dict) else p) for p in probes)
+    return max(core.peak_fma(isa, threads, seconds) for _ in range(2))
 
 
-@lru_cache(maxsize=None)
+@cache
 def bandwidth_gbs(threads: int, size_bytes: int = BANDWIDTH_BYTES) -> float | None:
-    """Memory read bandwidth of `threads` threads, in GB/s (1e9 bytes), over a buffer of `size_bytes`; None without a probe."""
+    """Read bandwidth of `threads` threads over a buffer of `size_bytes`, in GB/s (1e9 bytes); None without a probe."""
     core = _core()
     if core is None or not hasattr(core, "peak_bandwidth"):
         return None
-    probe = core.peak_bandwidth(size_bytes, threads)
-    return float(probe["gbs"] if isinstance(probe, dict) else probe)
+    return core.peak_bandwidth(size_bytes, threads)
 
 
 def _core():

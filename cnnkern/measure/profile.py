@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .. import config
+from ..backends import cpu_info
 from . import peak
 
 
@@ -33,35 +33,29 @@ class MachineProfile:
 
 
 def machine_profile(*, threads: int | None = None, isa: str | None = None, peaks: bool = True) -> MachineProfile:
-    """Describe this machine; with `peaks`, measure its limits for `threads` threads on `isa` (default: those in use)."""
-    import cnnkern
-
-    info: Mapping[str, Any] = getattr(cnnkern, "cpu_info", dict)()
-    threads = threads or int(info.get("threads") or os.cpu_count() or 1)
-    isa = isa or info.get("isa") or None
+    """Describe this machine and, with `peaks`, measure the limits of `threads` threads on `isa` (default: those used)."""
+    info = cpu_info()
+    threads = threads or info["threads"]
+    isa = isa or info["isa"] or None
     return MachineProfile(
-        cpu=str(info.get("cpu") or info.get("name") or platform.processor() or platform.machine()),
+        cpu=info["name"] or platform.processor() or platform.machine(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
-        cores=_usable_cores(),
+        cores=config.usable_cpus(),
         threads=threads,
         isa=isa,
-        isas=tuple(info.get("isas") or info.get("isas_available") or ()),
-        isa_reason=str(info.get("why") or info.get("reason") or ""),
-        caches=_cache_bytes(info),
+        isas=tuple(info["isas"]),
+        isa_reason=_isa_reason(isa, info),
+        caches=dict(info["cache_bytes"]),
         peak_fma_gflops=peak.fma_gflops(isa, threads) if peaks and isa else None,
         peak_bandwidth_gbs=peak.bandwidth_gbs(threads) if peaks else None,
     )
 
 
-def _usable_cores() -> int:
-    """Cores this process may run on, which a container or taskset makes fewer than the machine has."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS and Windows have no affinity call
-        return os.cpu_count() or 1
-
-
-def _cache_bytes(info: Mapping[str, Any]) -> dict[str, int]:
-    caches = info.get("caches") or info.get("cache_sizes") or {}
-    return {level: int(size) for level, size in dict(caches).items()}
+def _isa_reason(isa: str | None, info: dict[str, Any]) -> str:
+    if isa is None:
+        return ""
+    if config.get("isa"):
+        return "forced by CNNKERN_ISA"
+    best = info["isas"][-1]
+    return "the best that this CPU has" if isa == best else f"asked for; the best here is {best}"

@@ -20,7 +20,7 @@ Number = (int, float)
 NumberOrNull = (int, float, type(None))
 TextOrNull = (str, type(None))
 
-COUNTS = {kind: int for kind in ("fma", "mul", "add", "max", "special", "bytes_read", "bytes_written")}
+COUNTS = dict.fromkeys(("fma", "mul", "add", "max", "special", "bytes_read", "bytes_written"), int)
 MACHINE = {
     "cpu": str,
     "system": str,
@@ -48,6 +48,82 @@ ACCOUNT = {
     "agrees": VERDICT,
 }
 
+OP_VERDICT = {
+    "op": str,
+    "backend": str,
+    "isa": TextOrNull,
+    "cases": int,
+    "skipped": int,
+    "error": NumberOrNull,
+    "tolerance": Number,
+    "worst_case": str,
+    "failures": [str],
+    "good": bool,
+}
+NETWORK_VERDICT = {
+    "model": str,
+    "backend": str,
+    "isa": TextOrNull,
+    "layers": int,
+    "worst_layer": str,
+    "worst_error": NumberOrNull,
+    "worst_tolerance": Number,
+    "output_error": NumberOrNull,
+    "output_tolerance": Number,
+    "variation": Number,
+    "good": bool,
+}
+MODEL_ACCOUNT = {
+    "model": str,
+    "backend": str,
+    "isa": TextOrNull,
+    "batch": int,
+    "theory": COUNTS,
+    "predicted": COUNTS_OR_NULL,
+    "executed": COUNTS_OR_NULL,
+    "itemised": dict,
+    "agrees": VERDICT,
+    "faults": [str],
+    "layers": [ACCOUNT],
+}
+LAYER_RESULT = {
+    "name": str,
+    "op": str,
+    "kernel": str,
+    "output_shape": [int],
+    "theory": COUNTS,
+    "executed": COUNTS_OR_NULL,
+    "time_ms": NumberOrNull,
+    "rate_gflops": NumberOrNull,
+    "share_of_peak": NumberOrNull,
+}
+NETWORK_RESULT = {
+    "model": str,
+    "backend": str,
+    "isa": TextOrNull,
+    "threads": int,
+    "batch": int,
+    "input": str,
+    "time": TIME_OR_NULL,
+    "images_per_s": NumberOrNull,
+    "rate_gflops": NumberOrNull,
+    "share_of_peak": NumberOrNull,
+    "peak_fma_gflops": NumberOrNull,
+    "error": NumberOrNull,
+    "tolerance": Number,
+    "worst_layer": str,
+    "correct": bool,
+    "counts_agree": VERDICT,
+    "faults": [str],
+    "theory": COUNTS,
+    "predicted": COUNTS_OR_NULL,
+    "executed": COUNTS_OR_NULL,
+    "build_s": Number,
+    "arena_bytes": (int, type(None)),
+    "activation_bytes": (int, type(None)),
+    "layers": [LAYER_RESULT],
+}
+
 # A dict is an object with at least these keys; [schema] an array of it; a tuple any one of its members.
 KEYS: dict[str, dict[str, Any]] = {
     "info": {
@@ -71,44 +147,10 @@ KEYS: dict[str, dict[str, Any]] = {
         "backend": str,
         "top": [{"index": int, "name": TextOrNull, "probability": Number}],
     },
-    "verify": {
-        "seed": int,
-        "good": bool,
-        "ops": [
-            {"op": str, "backend": str, "isa": TextOrNull, "cases": int, "error": NumberOrNull, "tolerance": Number,
-             "worst_case": str, "good": bool}
-        ],
-        "models": [
-            {"model": str, "backend": str, "isa": TextOrNull, "layers": int, "worst_layer": str, "worst_error": NumberOrNull,
-             "worst_tolerance": Number, "output_error": NumberOrNull, "output_tolerance": Number, "variation": Number,
-             "good": bool}
-        ],
-    },
-    "flops": {
-        "good": VERDICT,
-        "models": [
-            {"model": str, "backend": str, "isa": TextOrNull, "batch": int, "theory": COUNTS, "predicted": COUNTS_OR_NULL,
-             "executed": COUNTS_OR_NULL, "itemised": dict, "agrees": VERDICT, "layers": [ACCOUNT]}
-        ],
-    },
-    "bench": {
-        "machine": MACHINE,
-        "good": bool,
-        "results": [
-            {"model": str, "backend": str, "isa": TextOrNull, "threads": int, "batch": int, "input": str,
-             "time": TIME_OR_NULL, "images_per_s": NumberOrNull, "rate_gflops": NumberOrNull,
-             "share_of_peak": NumberOrNull, "peak_fma_gflops": NumberOrNull, "error": NumberOrNull,
-             "tolerance": Number, "correct": bool, "counts_agree": VERDICT, "theory": COUNTS,
-             "predicted": COUNTS_OR_NULL, "executed": COUNTS_OR_NULL, "build_s": Number, "arena_bytes": (int, type(None)),
-             "activation_bytes": (int, type(None)),
-             "layers": [
-                 {"name": str, "op": str, "kernel": str, "output_shape": [int], "theory": COUNTS,
-                  "executed": COUNTS_OR_NULL, "time_ms": NumberOrNull, "rate_gflops": NumberOrNull,
-                  "share_of_peak": NumberOrNull}
-             ]}
-        ],
-    },
-}  # fmt: skip
+    "verify": {"seed": int, "good": bool, "ops": [OP_VERDICT], "models": [NETWORK_VERDICT]},
+    "flops": {"good": VERDICT, "models": [MODEL_ACCOUNT]},
+    "bench": {"machine": MACHINE, "good": bool, "results": [NETWORK_RESULT]},
+}
 
 
 def document(verb: str, **body: Any) -> dict[str, Any]:

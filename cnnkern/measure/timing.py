@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-DRIFT_LIMIT = 0.05  # a run whose second half differs by more than this (and by more than its spread) is not steady
+DRIFT_LIMIT = 0.05  # a series whose second half is slower or faster by more than this share is not steady
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Timing:
 
     @property
     def drifting(self) -> bool:
-        """True when the times wander by more than they scatter: the figures are worth a second run."""
-        return abs(self.drift) > max(DRIFT_LIMIT, self.spread)
+        """True when the times wander: something else ran, or the machine heated up; worth a second run."""
+        return abs(self.drift) > DRIFT_LIMIT
 
 
 def summarise(times_ms: Sequence[float]) -> Timing:

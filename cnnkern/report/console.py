@@ -36,7 +36,8 @@ class _TerminalLine(Line):
         self._task = progress.add_task("", total=None)
 
     def say(self, text: str, share: float | None = None) -> None:
-        self._progress.update(self._task, description=text, total=None if share is None else 1.0, completed=share or 0.0)
+        total = None if share is None else 1.0
+        self._progress.update(self._task, description=text, total=total, completed=share or 0.0)
 
 
 @contextmanager

@@ -1,0 +1,175 @@
+"""What the verbs share: the parser, backend and ISA choice, models by name, a picture as input."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    import numpy as np
+
+GOOD, WRONG, USAGE = 0, 1, 2
+
+
+class UsageError(Exception):
+    """A request that cannot be served; its message is the line that the user sees."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with one line per error and the nearest word where one was misspelt."""
+
+    def __init__(self, **options: Any):
+        super().__init__(**{"allow_abbrev": False, **options})
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {message} ({self.prog} --help)\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        words = [str(choice) for choice in action.choices]
+        what = "verb" if action.dest == "verb" else "choice"
+        raise argparse.ArgumentError(None, f"no {what} {value!r}; {nearest(str(value), words)}")
+
+
+def nearest(word: str, words: Iterable[str], otherwise: str = "") -> str:
+    """ "did you mean ...?" with up to three of `words`; where none is near `otherwise`, or all of them."""
+    words = list(words)
+    close = difflib.get_close_matches(word, words, n=3, cutoff=0.5)
+    return f"did you mean {', '.join(close)}?" if close else otherwise or f"there is {', '.join(words)}"
+
+
+# --- arguments
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", metavar="FILE", help="also write the stable machine format; - writes only that")
+
+
+def add_place(parser: argparse.ArgumentParser, *, isa: bool = True, threads: bool = True) -> None:
+    """Where to run: --backend, --isa, --threads."""
+    parser.add_argument("--backend", metavar="B", help="default: cpu, or the reference where that is not available")
+    if isa:
+        parser.add_argument(
+            "--isa", metavar="ISA", help="one, several with commas, or all; default: $CNNKERN_ISA or the best"
+        )
+    if threads:
+        parser.add_argument("--threads", type=positive, metavar="N", help="default: as many as there are cores")
+
+
+def positive(text: str) -> int:
+    """An argument that counts something."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, received {text!r}")
+    return value
+
+
+def positives(text: str) -> tuple[int, ...]:
+    """Comma-separated numbers: "1,16"."""
+    return tuple(positive(part) for part in text.split(","))
+
+
+# --- backends and ISAs
+
+
+def backend_reasons() -> dict[str, str]:
+    """Backend name -> "" where it is usable, else why not."""
+    from .. import backends
+
+    return backends.available()
+
+
+def choose_backend(wanted: str | None) -> str:
+    """The backend asked for, else cpu, else the reference with a word of warning.
+
+    Raises UsageError for an unknown name or one that this installation cannot use.
+    """
+    reasons = backend_reasons()
+    if wanted is not None:
+        if wanted not in reasons:
+            raise UsageError(f"no backend {wanted!r}; {nearest(wanted, reasons)}")
+        if reasons[wanted]:
+            raise UsageError(f"backend {wanted!r} is not available: {reasons[wanted]}")
+        return wanted
+    if reasons.get("cpu", "not built") == "":
+        return "cpu"
+    warn(f"the cpu backend is not available ({reasons.get('cpu', 'not built')}); this is the slow reference")
+    return "reference"
+
+
+def warn(text: str) -> None:
+    print(f"cnnkern: {text}", file=sys.stderr)
+
+
+def choose_isas(wanted: str | None, backend: str) -> list[str | None]:
+    """The ISAs to run one after the other: those named, all of them, or the one in use; [None] off the cpu backend.
+
+    Raises UsageError for one that this CPU does not have.
+    """
+    if backend != "cpu":
+        if wanted:
+            raise UsageError(f"--isa chooses among the cpu backend's kernels; the backend here is {backend!r}")
+        return [None]
+    from .. import cpu_info
+
+    info = cpu_info()
+    available = list(info["isas"])
+    if not wanted:
+        return [info["isa"]]
+    names = available if wanted == "all" else wanted.split(",")
+    for name in names:
+        if name not in available:
+            raise UsageError(f"no ISA {name!r} on this CPU; it has {', '.join(available)}")
+    return list(names)
+
+
+@contextmanager
+def forced(isa: str | None) -> Iterator[None]:
+    """Within the block, plans are made for `isa`."""
+    from .. import config
+
+    if isa is None:
+        yield
+        return
+    with config(isa=isa):
+        yield
+
+
+def thread_count(wanted: int | None) -> int:
+    from .. import get_num_threads
+
+    return wanted or get_num_threads()
+
+
+# --- models and pictures
+
+
+def model_names(names: Iterable[str]) -> list[str]:
+    """The ids that `names` stand for, "all" being every one, each once, in order; ValueError names the nearest."""
+    from .. import models
+
+    found: dict[str, None] = {}
+    for name in names:
+        for one in models.list() if name == "all" else (models.get(name).name,):
+            found[one] = None
+    return list(found)
+
+
+def photograph(model_name: str, input_shape: tuple[int, ...], batch: int) -> np.ndarray:
+    """The shipped photograph as `batch` images that alternate between it and the same upside down with its colours
+    reversed, so that two images differ and a mixed-up batch shows. Shape (batch, C, H, W)."""
+    import numpy as np
+
+    from .. import images
+
+    picture = images.prepare(images.photograph(), model_name, input_shape)
+    other = picture[:, ::-1, ::-1]
+    return np.ascontiguousarray(np.concatenate([picture if i % 2 == 0 else other for i in range(batch)]))

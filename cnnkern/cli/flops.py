@@ -1,0 +1,83 @@
+"""`cnnkern flops`: theory, predicted and executed operations, in columns that never mix."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from .common import (
+    GOOD,
+    WRONG,
+    add_json,
+    add_place,
+    choose_backend,
+    choose_isas,
+    forced,
+    model_names,
+    photograph,
+    positive,
+    thread_count,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("models", nargs="*", default=["all"], metavar="MODEL", help="default: all, a line each")
+    parser.add_argument("--batch", type=positive, default=1, metavar="N")
+    add_place(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..measure import schema
+    from ..report import console
+    from ..report import flops as tables
+
+    names = model_names(args.models)
+    backend = choose_backend(args.backend)
+    brief = "all" in args.models
+    out = console.output()
+    results = []
+    for isa in choose_isas(args.isa, backend):
+        rows = []
+        for name in names:
+            with console.progress() as line:
+                line.say(f"{name}: counting", len(rows) / len(names) if len(names) > 1 else None)
+                result = _count(name, args.batch, backend, isa, thread_count(args.threads))
+            rows.append((name, result))
+            results.append((name, isa, result))
+            if args.json != "-" and not brief:
+                out.print(tables.flops(name, args.batch, backend, isa, result))
+        if args.json != "-" and brief:
+            out.print(tables.flops_all(rows, args.batch, backend, isa))
+    verdicts = [result.agrees for _, _, result in results]
+    good = None if all(v is None for v in verdicts) else all(v is True for v in verdicts)
+    if args.json:
+        models = [_as_dict(name, args.batch, backend, isa, result) for name, isa, result in results]
+        schema.write(schema.document("flops", good=good, models=models), args.json)
+    return WRONG if good is False else GOOD
+
+
+def _count(name, batch, backend, isa, threads):
+    from .. import models
+    from ..measure.accounting import account
+
+    model = models.create(name)
+    x = photograph(name, model.input_shape, batch)
+    with forced(isa):
+        return account(model.compile(input_shape=x.shape, backend=backend, threads=threads), x)
+
+
+def _as_dict(name, batch, backend, isa, result) -> dict:
+    return {
+        "model": name,
+        "backend": backend,
+        "isa": isa,
+        "batch": batch,
+        "theory": asdict(result.theory),
+        "predicted": asdict(result.predicted) if result.predicted else None,
+        "executed": asdict(result.executed) if result.executed else None,
+        "itemised": {item: asdict(counts) for item, counts in result.itemised.items()},
+        "agrees": result.agrees,
+        "faults": result.faults,
+        "layers": [layer.as_dict() for layer in result.layers],
+    }

@@ -1,0 +1,69 @@
+"""`cnnkern run`: classify a picture."""
+
+from __future__ import annotations
+
+import argparse
+
+from .common import GOOD, add_json, add_place, choose_backend, choose_isas, forced, model_names, positive
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a name from `cnnkern models`")
+    parser.add_argument("--image", required=True, metavar="FILE", help="a picture in any format that Pillow reads")
+    parser.add_argument("--weights", metavar="FILE", help="a state dict: .safetensors, .npz or .pth; default: random")
+    parser.add_argument("--top", type=positive, default=5, metavar="N", help="how many classes to print; default: 5")
+    add_place(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from .. import images, models
+    from ..measure import schema
+    from ..report import console, tables
+
+    [name] = model_names([args.model])
+    backend = choose_backend(args.backend)
+    picture = images.load_image(args.image)
+    model = models.create(name)
+    with console.progress() as line:
+        line.say(f"{name}: weights")
+        if args.weights:
+            model.load_state_dict(args.weights)
+        x = images.prepare(picture, name, model.input_shape)
+        line.say(f"{name}: building")
+        with forced(choose_isas(args.isa, backend)[0]):
+            scores = model.compile(input_shape=x.shape, backend=backend, threads=args.threads)(x)
+    rows = top(probabilities(model, scores)[0], args.top, class_names(model, scores.shape[-1]))
+    weights = args.weights or models.get(name).weights or "random"
+    if args.json:
+        document = schema.document("run", model=name, image=args.image, weights=weights, backend=backend, top=rows)
+        schema.write(document, args.json)
+    if args.json != "-":
+        console.output().print(tables.run(name, args.image, weights, backend, rows))
+    return GOOD
+
+
+def probabilities(model, scores):
+    """Softmax of the scores (N, classes), unless the network ends in one."""
+    import numpy as np
+
+    if model.graph.producer()[model.graph.outputs[0]].spec.op == "softmax":
+        return scores
+    powers = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def class_names(model, classes: int) -> list[str] | None:
+    """The names of the classes where they are known: the ten digits, or what the model carries."""
+    known = getattr(model, "class_names", None)
+    if known is None and classes == 10 and model.input_shape[0] == 1:
+        known = [str(digit) for digit in range(10)]
+    return list(known) if known is not None else None
+
+
+def top(probability, count: int, names: list[str] | None) -> list[dict]:
+    """The `count` likeliest classes, likeliest first; equal ones by index."""
+    import numpy as np
+
+    order = np.argsort(-probability, kind="stable")[:count]
+    return [{"index": int(i), "name": names[i] if names else None, "probability": float(probability[i])} for i in order]

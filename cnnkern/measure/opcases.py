@@ -1,0 +1,222 @@
+"""The fixed set of operations that `cnnkern verify --ops` runs, on shapes drawn from a printed seed.
+
+Each entry of CASES makes a Spec and its float32 arrays from a random generator. Shapes are small and awkward on
+purpose: 1x1 images, 1, 3, 17 and 31 channels, even kernels, strides beyond the kernel, asymmetric padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import numpy as np
+
+from .. import ops
+from ..ops.base import Spec
+
+Arrays = tuple["np.ndarray | None", ...]
+
+CHANNELS = (1, 2, 3, 8, 16, 17, 31, 32, 48)
+ACTIVATIONS = (None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "hardswish", "hardsigmoid", "gelu")
+PER_OP = 8  # cases each
+
+
+class OpCase(NamedTuple):
+    """One operation on concrete arrays; `label` is its line in the table."""
+
+    label: str
+    spec: Spec
+    arrays: Arrays
+
+
+def cases(seed: int, per_op: int = PER_OP) -> Iterator[OpCase]:
+    """Every case of this seed, the same on every machine; an entry's cases do not depend on the other entries."""
+    for label, make in CASES.items():
+        for i in range(per_op):
+            yield OpCase(label, *make(_Draw(np.random.default_rng((seed, crc32(label.encode()), i)))))
+
+
+class _Draw:
+    """Random choices in the vocabulary of the ops."""
+
+    def __init__(self, rng: np.random.Generator):
+        self._rng = rng
+
+    def one(self, values) -> Any:
+        return values[int(self._rng.integers(len(values)))]
+
+    def int(self, low: int, high: int) -> int:
+        return int(self._rng.integers(low, high + 1))
+
+    def maybe(self) -> bool:
+        return bool(self._rng.integers(2))
+
+    def array(self, *shape: int) -> np.ndarray:
+        return self._rng.standard_normal(shape, dtype=np.float32)
+
+    def positive(self, *shape: int) -> np.ndarray:
+        return np.abs(self.array(*shape)) + np.float32(0.5)
+
+    def image(self, channels: int | None = None, least: int = 1) -> np.ndarray:
+        """(N, C, H, W), H and W at least `least`."""
+        return self.array(self.int(1, 3), channels or self.one(CHANNELS), self.int(least, 19), self.int(least, 19))
+
+    def pair(self, low: int, high: int) -> tuple[int, int]:
+        return self.int(low, high), self.int(low, high)
+
+    def padding(self, high: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        return self.pair(0, high), self.pair(0, high)
+
+
+def _conv(d: _Draw, algo: str = "auto", *, kernel=None, stride=None, dilation=None, groups=None, multiplier=None):
+    """Any convolution; what is given is fixed, for an algorithm that needs it."""
+    groups = groups or d.one((1, 1, 1, 2, 4))
+    c_group = 1 if multiplier else d.one((1, 3, 8, 16, 17))
+    k_group = multiplier or d.one((1, 3, 8, 16, 17, 31))
+    r, s = kernel or d.pair(1, 5)
+    dh, dw = dilation or d.pair(1, 2)
+    spec = ops.Conv2dSpec(
+        stride=stride or d.pair(1, 3),
+        padding=d.padding(0 if (r, s) == (1, 1) else 2),
+        dilation=(dh, dw),
+        groups=groups,
+        activation=d.one(ACTIVATIONS),
+        algo=algo,
+    )
+    x = d.image(groups * c_group, least=1 + max(dh * (r - 1), dw * (s - 1)))
+    weight = d.array(groups * k_group, c_group, r, s) / np.float32(np.sqrt(c_group * r * s))
+    [out] = spec.infer(x.shape, weight.shape)
+    bias = d.array(groups * k_group) if d.maybe() else None
+    return spec, (x, weight, bias, d.array(*out) if d.maybe() else None)
+
+
+def _depthwise(d: _Draw):
+    return _conv(d, "depthwise", groups=d.one(CHANNELS), multiplier=d.one((1, 1, 2, 3)))
+
+
+def _pointwise(d: _Draw):
+    return _conv(d, "pointwise", kernel=(1, 1), dilation=(1, 1), groups=1)
+
+
+def _winograd(d: _Draw):
+    return _conv(d, "winograd", kernel=(3, 3), stride=(1, 1), dilation=(1, 1), groups=1)
+
+
+def _locally_connected(d: _Draw):
+    r, s = d.pair(1, 3)
+    spec = ops.LocallyConnected2dSpec(stride=d.pair(1, 2), padding=d.padding(1))
+    x = d.image(d.one((1, 3, 17)), least=max(r, s))
+    k, (sh, sw) = d.one((1, 3, 17)), spec.stride
+    p = (x.shape[2] + sum(spec.padding[0]) - r) // sh + 1
+    q = (x.shape[3] + sum(spec.padding[1]) - s) // sw + 1
+    weight = d.array(p, q, k, x.shape[1], r, s)
+    return spec, (x, weight, d.array(k, p, q) if d.maybe() else None)
+
+
+def _linear(d: _Draw):
+    features, outputs = d.one((1, 17, 64, 257)), d.one((1, 10, 31, 100))
+    bias = d.array(outputs) if d.maybe() else None
+    x, weight = d.array(d.int(1, 5), features), d.array(outputs, features)
+    return ops.LinearSpec(activation=d.one(ACTIVATIONS)), (x, weight, bias)
+
+
+def _im2col(d: _Draw):
+    kernel = d.pair(1, 3)
+    return ops.Im2colSpec(kernel, d.pair(1, 3), d.padding(2), d.pair(1, 2)), (d.image(d.one((1, 3, 17)), least=5),)
+
+
+def _pool(kind: str) -> Callable:
+    def make(d: _Draw):
+        kernel = d.pair(2, 4)
+        spec = ops.Pool2dSpec(
+            kind=kind,
+            kernel=kernel,
+            stride=d.pair(1, 5),
+            padding=d.padding(1),
+            dilation=d.pair(1, 2) if kind == "max" else (1, 1),
+            ceil_mode=d.maybe(),
+            count_include_pad=d.maybe(),
+            return_indices=kind == "max" and d.maybe(),
+        )
+        return spec, (d.image(least=7),)
+
+    return make
+
+
+def _batch_norm(d: _Draw):
+    x = d.image()
+    c = x.shape[1]
+    affine = (d.array(c), d.array(c)) if d.maybe() else (None, None)
+    return ops.BatchNormSpec(d.one((1e-5, 1e-3))), (x, d.array(c), d.positive(c), *affine)
+
+
+def _response_norm(d: _Draw):
+    spec = ops.LocalResponseNormSpec(d.one((1, 2, 5)), d.one((1e-4, 0.1)), 0.75, d.one((1.0, 2.0)), d.maybe())
+    return spec, (d.image(),)
+
+
+def _activation(kind: str) -> Callable:
+    return lambda d: (ops.ActivationSpec(kind), (3 * d.image(),))
+
+
+def _binary(spec: type) -> Callable:
+    def make(d: _Draw):
+        a = d.image()
+        return spec(d.one(ACTIVATIONS)), (a, d.array(*a.shape) if d.maybe() else d.array(*a.shape[:2], 1, 1))
+
+    return make
+
+
+def _softmax(d: _Draw):
+    return ops.SoftmaxSpec(-1, log=d.maybe()), (4 * d.array(d.int(1, 5), d.one((1, 10, 17, 1000))),)
+
+
+def _concat(d: _Draw):
+    first = d.image()
+    n, _, h, w = first.shape
+    return ops.ConcatSpec(1), (first, *(d.array(n, d.one(CHANNELS), h, w) for _ in range(d.int(0, 3))))
+
+
+def _shuffle(d: _Draw):
+    groups = d.one((1, 2, 3))
+    return ops.ChannelShuffleSpec(groups), (d.image(groups * d.one((1, 8, 29))),)
+
+
+def _slice(d: _Draw):
+    x = d.image(d.one((3, 17, 32)))
+    start = d.int(0, x.shape[1] - 1)
+    return ops.SliceSpec(1, start, d.int(start + 1, x.shape[1])), (x,)
+
+
+CASES: dict[str, Callable[[_Draw], tuple[Spec, Arrays]]] = {
+    "conv2d": _conv,
+    "conv2d direct": lambda d: _conv(d, "direct", groups=1),
+    "conv2d im2col": lambda d: _conv(d, "im2col"),
+    "conv2d pointwise": _pointwise,
+    "conv2d depthwise": _depthwise,
+    "conv2d winograd": _winograd,
+    "locally_connected2d": _locally_connected,
+    "linear": _linear,
+    "im2col": _im2col,
+    "pool2d max": _pool("max"),
+    "pool2d avg": _pool("avg"),
+    "pool2d sum": _pool("sum"),
+    "global_pool2d": lambda d: (ops.GlobalPool2dSpec(d.one(("avg", "max"))), (d.image(),)),
+    "adaptive_avg_pool2d": lambda d: (ops.AdaptiveAvgPool2dSpec(d.pair(1, 7)), (d.image(),)),
+    "batch_norm": _batch_norm,
+    "local_response_norm": _response_norm,
+    "local_contrast_norm": lambda d: (ops.LocalContrastNormSpec(d.one((3, 7))), (d.image(d.one((1, 3, 17))),)),
+    **{f"activation {kind}": _activation(kind) for kind in ACTIVATIONS if kind},
+    "add": _binary(ops.AddSpec),
+    "mul": _binary(ops.MulSpec),
+    "softmax": _softmax,
+    "concat": _concat,
+    "channel_shuffle": _shuffle,
+    "pad": lambda d: (ops.PadSpec(d.padding(3), d.one((0.0, 1.5))), (d.image(),)),
+    "flatten": lambda d: (ops.FlattenSpec(d.one(("CHW", "HWC"))), (d.image(),)),
+    "slice": _slice,
+    "reshape": lambda d: (ops.ReshapeSpec((2, -1)), (d.array(4, 3, d.int(1, 9)),)),
+    "reorder": lambda d: (ops.ReorderSpec(), (d.image(),)),
+    "transpose": lambda d: (ops.TransposeSpec(d.one(((0, 2, 3, 1), (0, 3, 1, 2)))), (d.image(),)),
+}

@@ -1,0 +1,62 @@
+"""The tables of `cnnkern verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.text import Text
+
+from ..measure.verify import NetworkVerdict, OpResult
+from . import text
+from .tables import FAULTS_SHOWN, _facts, _table
+
+
+def ops(results: Sequence[OpResult], seed: int) -> RenderableType:
+    """A row per operation, a group of columns per backend and ISA."""
+    places = list(dict.fromkeys((r.backend, r.isa) for r in results))
+    found = {(r.label, r.backend, r.isa): r for r in results}
+    columns = ["operation", "cases"]
+    for backend, isa in places:
+        columns += [f"{isa or backend}\nerror", "\nallowed", ""]
+    made = _table(f"operations against the float64 reference, seed {seed}", columns)
+    for label in dict.fromkeys(r.label for r in results):
+        row = [label, str(found[(label, *places[0])].cases)]
+        for place in places:
+            row += _cells(found[(label, *place)])
+        made.add_row(*row)
+    failures = [(f"{r.label} on {r.isa or r.backend}", escape(failure)) for r in results for failure in r.failures]
+    good = sum(r.good for r in results)
+    note = f"{good} of {len(results)} good; an error is a share of the size of the terms behind an output"
+    return Group(made, _facts(failures[:FAULTS_SHOWN]), Text(note, style="dim"), "")
+
+
+def _cells(result: OpResult) -> list[str]:
+    if result.skipped == result.cases:
+        return ["", "not offered", ""]
+    return [text.error(result.error), text.error(result.tolerance), text.VERDICTS[result.good]]
+
+
+def networks(verdicts: Sequence[NetworkVerdict]) -> RenderableType:
+    columns = (*["model", "on", "layers", "error", "allowed", "worst"], "output\nerror", "\nallowed", "varies\n%", "")
+    made = _table("networks against the float64 reference", columns, left=3)
+    for v in verdicts:
+        worst, output = v.errors.worst, v.errors.output
+        made.add_row(
+            v.model,
+            v.isa or v.backend,
+            worst.layer,
+            str(len(v.errors.layers)),
+            text.error(worst.error),
+            text.error(worst.tolerance),
+            text.error(output.error),
+            text.error(output.tolerance),
+            text.percent(v.errors.variation),
+            text.VERDICTS[v.good],
+        )
+    note = (
+        "error: largest difference, a share of the reference's range. varies: how far the outputs of two pictures lie "
+        "apart; below 1 % nothing was tested."
+    )
+    return Group(made, Text(note, style="dim"), "")
