@@ -80,6 +80,9 @@ SETTINGS: dict[str, Setting] = {
     "require_native": Setting(
         "CNNKERN_REQUIRE_NATIVE", False, _flag, "while building: a failed native build is an error"
     ),
+    "build_dir": Setting(
+        "CNNKERN_BUILD_DIR", None, _text, "while building: keep CMake's folder here, for the next build"
+    ),
 }
 
 _overrides: ContextVar[Mapping[str, Any]] = ContextVar("cnnkern_config", default=types.MappingProxyType({}))

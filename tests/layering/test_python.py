@@ -29,12 +29,14 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "backends": ({"backends", "graph", "ops", "config", "errors", "_core"}, {"numpy", "numba"}),
     "backends.base": ({"graph.ir", "ops"}, set()),
     "backends.reference": ({"backends.base", "backends.trace", "graph", "ops", "config", "errors"}, {"numpy"}),
+    "backends.cpu.predict": ({"backends.cpu", "graph", "ops"}, {"numpy"}),  # shares nothing with the drivers
     "backends.cuda": ({"backends", "graph", "ops", "config", "errors"}, {"numpy", "cupy"}),
-    "functional": ({"backends", "ops", "config", "errors"}, {"numpy"}),
+    "_dispatch": ({"backends", "ops", "config", "errors", "testing"}, {"numpy"}),
+    "functional": ({"_dispatch", "ops", "config", "errors"}, {"numpy"}),
     "models": ({"models", "graph.builder", "graph.ir"}, set()),
     "models.__init__": ({"models", "model"}, set()),
     "model": (
-        {"graph", "ops", "weights", "random_weights", "summary", "backends", "config", "errors", "data"},
+        {"_dispatch", "graph", "ops", "weights", "random_weights", "summary", "backends", "config", "errors"},
         {"numpy"},
     ),
     "random_weights": ({"graph.ir", "ops"}, {"numpy"}),
@@ -42,7 +44,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "weights": ({"graph.ir", "ops", "errors", "data", "models.registry"}, {"numpy", "safetensors", "torch", "h5py"}),
     "images": ({"data", "errors"}, {"numpy", "PIL"}),
     "evaluate": ({"images", "errors"}, {"numpy"}),
-    "testing": ({"backends", "ops", "config", "errors", "graph.ir", "measure"}, {"numpy"}),
+    "testing": ({"functional", "backends", "ops", "config", "errors", "graph.ir", "measure"}, {"numpy"}),
     "measure": ({"*"}, {"numpy"}),
     "report": ({"report", "measure", "ops", "__version__"}, {"rich"}),
     "cli": ({"*"}, {"numpy", "rich", "PIL"}),
@@ -64,10 +66,18 @@ def module_name(path: Path) -> str:
 
 
 def imported(source: str, module: str) -> set[str]:
-    """Everything a module imports, at any depth of its code: ".x.y" within cnnkern, "x.y" beyond it."""
+    """Everything a module imports, at any depth of its code: ".x.y" within cnnkern, "x.y" beyond it. What only a type
+    checker reads does not count."""
     package = ["cnnkern", *module.split(".")[:-1]]
     names = set()
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    typing_only = [
+        node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+    ]
+    unread = {id(child) for block in typing_only for child in ast.walk(block)}
+    for node in ast.walk(tree):
+        if id(node) in unread:
+            continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
