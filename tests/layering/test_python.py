@@ -36,7 +36,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "models": ({"models", "graph.builder", "graph.ir"}, set()),
     "models.__init__": ({"models", "model"}, set()),
     "model": (
-        {"_dispatch", "graph", "ops", "weights", "random_weights", "summary", "backends", "config", "errors"},
+        {"_dispatch", "graph", "ops", "weights", "random_weights", "summary", "backends", "config", "errors", "data"},
         {"numpy"},
     ),
     "random_weights": ({"graph.ir", "ops"}, {"numpy"}),
