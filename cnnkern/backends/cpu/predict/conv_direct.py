@@ -1,0 +1,41 @@
+"""Direct convolution: bands of output rows, whose input is first packed into padded rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ....ops.base import Counts
+from .conv import Conv
+from .geometry import inside, overlap, pieces
+from .tiles import conv_tiles, panels
+
+
+def bands(conv: Conv) -> Iterator[tuple[int, int]]:
+    """(first, end) of the input rows that each band of one image needs, those in the padding included."""
+    for first in range(0, conv.p, conv.band_rows):
+        last = min(first + conv.band_rows, conv.p) - 1
+        yield first * conv.stride_h - conv.pad_t, last * conv.stride_h - conv.pad_t + (conv.r - 1) * conv.dil_h + 1
+
+
+def packed_columns(conv: Conv) -> tuple[int, int]:
+    """(all, those copied from the image) of a packed row."""
+    total = (conv.q - 1) * conv.stride_w + (conv.s - 1) * conv.dil_w + 1
+    return total, overlap(-conv.pad_l, total - conv.pad_l, conv.w)
+
+
+def packing(conv: Conv, rows: int) -> Counts:
+    """Packing that many input rows: every pixel's channels, and zeros, gaps between pixels included, beside them."""
+    total, copied = packed_columns(conv)
+    copy = 4 * copied * conv.c
+    return Counts(bytes_read=copy, bytes_written=copy + 4 * (total - copied) * conv.scratch_px) * rows
+
+
+def executed(conv: Conv, isa: str, width: int) -> Counts:
+    """Tiles over output rows and panels. A filter row above or below the image is skipped; the columns beside it are
+    multiplied, as zeros."""
+    total = packing(conv, conv.n * sum(overlap(first, end, conv.h) for first, end in bands(conv)))
+    steps = conv.n * inside(*conv.rows) * conv.s * conv.depth
+    for panel in panels(isa, conv.breadth, conv.ob, conv.px, conv.groups // conv.merge):
+        cut = pieces(conv.q, panel.px)
+        total += conv_tiles(isa, width, panel, cut, conv.n * conv.p, steps, conv.epilogue)
+    return total

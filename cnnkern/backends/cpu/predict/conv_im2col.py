@@ -1,0 +1,25 @@
+"""im2col and a matrix product, an output row at a time."""
+
+from __future__ import annotations
+
+from ....ops.base import Counts
+from .conv import Conv
+from .geometry import inside, pieces
+from .tiles import conv_tiles, panels
+
+
+def gathering(conv: Conv) -> Counts:
+    """The patches: every tap of every output is written, those inside the image are read."""
+    read = inside(*conv.rows) * inside(*conv.columns)
+    written = conv.p * conv.q * conv.r * conv.s
+    return Counts(bytes_read=read, bytes_written=written) * (4 * conv.n * conv.c)
+
+
+def executed(conv: Conv, isa: str, width: int) -> Counts:
+    lines = conv.n * conv.p
+    total = gathering(conv)
+    for panel in panels(isa, conv.breadth, conv.ob, conv.px, conv.groups // conv.merge):
+        cut = pieces(conv.q, panel.px)
+        steps = lines * conv.r * conv.s * conv.depth
+        total += conv_tiles(isa, width, panel, cut, lines, steps, conv.epilogue)
+    return total
