@@ -81,7 +81,7 @@ ConvPlan parse_plan(const py::dict& d, const ConvShape& s, const KernelTable* ke
   require(p.band_rows >= 1 && p.band_images >= 1, "conv: bad band in the plan");
   require(p.band_images == 1 || p.band_rows >= s.p, "conv: bad band in the plan");
   if (p.algo == ConvAlgo::direct) require(p.scratch_px >= s.c && p.scratch_px <= s.c + 4096, "conv: bad scratch");
-  if (p.algo == ConvAlgo::depthwise) require(p.px <= kMaxDwPx && kernels->dw[dw_any][p.px], "conv: no such tile");
+  if (p.algo == ConvAlgo::depthwise) require(p.px == kernels->dw_px, "conv: no such tile");
   if (p.algo == ConvAlgo::winograd) {
     require(p.m == 2 || p.m == 4, "conv: Winograd's m must be 2 or 4");
     require(p.tile_block >= 1 && p.scratch_px >= s.c && p.scratch_px <= s.c + 4096, "conv: bad Winograd block");

@@ -1,5 +1,5 @@
-// Depthwise convolution: one block of 16 channels at a time, in bands of rows. Inside the image tiles run along the row
-// with all taps; the columns whose taps leave the image are tiled downwards, with the taps that remain.
+// Depthwise convolution: one block of 16 channels at a time, in bands of rows. Inside the image runs go along the row
+// with all taps; the columns whose taps leave the image run downwards, with the taps that remain.
 #include <algorithm>
 #include <cstring>
 
@@ -87,13 +87,9 @@ class ConvDepthwise final : public Op {
   void band(const RunContext& ctx, const TensorView& x, const TensorView& y, const TensorView& res, int64_t n,
             int64_t band, int64_t block, int64_t x_base) const {
     const int64_t p0 = band * plan_.band_rows, p1 = std::min(s_.p, p0 + plan_.band_rows);
-    for (int64_t p = p0; p < p1; ++p) {
-      const int64_t length = inner_q_.end - inner_q_.begin, tiles = ceil_div(length, plan_.px);
-      for (int64_t i = 0; i < tiles; ++i) {
-        const Range q = share(length, tiles, i);
-        tile(ctx, x, y, res, n - x_base, n, block, kind_, {p, p + 1}, {inner_q_.begin + q.begin, inner_q_.begin + q.end});
-      }
-    }
+    if (inner_q_.end > inner_q_.begin)
+      for (int64_t p = p0; p < p1; ++p)
+        run_of(ctx, x, y, res, n - x_base, n, block, kind_, {p, p + 1}, inner_q_);
     for (int64_t q = 0; q < s_.q; ++q) {
       if (q == inner_q_.begin) q = inner_q_.end;
       if (q >= s_.q) break;
@@ -105,47 +101,46 @@ class ConvDepthwise final : public Op {
   void column(const RunContext& ctx, const TensorView& x, const TensorView& y, const TensorView& res, int64_t xn,
               int64_t n, int64_t block, int64_t p0, int64_t p1, int64_t q) const {
     const int64_t a = std::min(std::max(p0, inner_p_.begin), p1), b = std::max(a, std::min(p1, inner_p_.end));
-    for (int64_t p = p0; p < a; ++p) tile(ctx, x, y, res, xn, n, block, dw_any, {p, p + 1}, {q, q + 1});
-    const int64_t length = b - a, tiles = ceil_div(length, plan_.px);
-    for (int64_t i = 0; i < tiles; ++i) {
-      const Range p = share(length, tiles, i);
-      tile(ctx, x, y, res, xn, n, block, dw_any, {a + p.begin, a + p.end}, {q, q + 1});
-    }
-    for (int64_t p = b; p < p1; ++p) tile(ctx, x, y, res, xn, n, block, dw_any, {p, p + 1}, {q, q + 1});
+    for (int64_t p = p0; p < a; ++p) run_of(ctx, x, y, res, xn, n, block, dw_any, {p, p + 1}, {q, q + 1});
+    if (b > a) run_of(ctx, x, y, res, xn, n, block, dw_any, {a, b}, {q, q + 1});
+    for (int64_t p = b; p < p1; ++p) run_of(ctx, x, y, res, xn, n, block, dw_any, {p, p + 1}, {q, q + 1});
   }
 
   // Outputs p x q, one of the two ranges being a single row or column. Taps outside the image are left out.
-  void tile(const RunContext& ctx, const TensorView& x, const TensorView& y, const TensorView& res, int64_t xn,
-            int64_t n, int64_t block, int kind, Range p, Range q) const {
-    const int64_t down = p.end - p.begin, along = q.end - q.begin, px = std::max(down, along), c0 = block * kBlock;
-    const int64_t iw = q.begin * s_.stride_w - s_.pad_l;
+  void run_of(const RunContext& ctx, const TensorView& x, const TensorView& y, const TensorView& res, int64_t xn,
+              int64_t n, int64_t block, int kind, Range p, Range q) const {
+    const bool down = p.end - p.begin > 1;
+    const int64_t iw = q.begin * s_.stride_w - s_.pad_l, c0 = block * kBlock;
     const float* rows[kMaxTaps];
     for (int64_t r = 0; r < s_.r; ++r) {
       const int64_t ih = p.begin * s_.stride_h - s_.pad_t + r * s_.dil_h;
       rows[r] = ih >= 0 && ih < s_.h ? x.at(xn, ih, 0) + iw * x.sw + c0 : nullptr;
     }
-    DwTile t = {};
+    DwRun t = {};
     t.rows = rows;
     t.nrows = s_.r;
     t.taps = s_.s;
-    t.s0 = std::min(s_.s, std::max<int64_t>(0, ceil_div(std::max<int64_t>(0, -iw), s_.dil_w)));
-    t.s1 = std::max(t.s0, std::min(s_.s, iw >= s_.w ? 0 : (s_.w - 1 - iw) / s_.dil_w + 1));
+    t.s0 = 0;
+    t.s1 = s_.s;
+    while (t.s0 < t.s1 && iw + t.s0 * s_.dil_w < 0) ++t.s0;
+    while (t.s1 > t.s0 && iw + (t.s1 - 1) * s_.dil_w >= s_.w) --t.s1;
     t.x_tap = s_.dil_w * x.sw;
-    t.x_px = down > 1 ? s_.stride_h * x.sh : s_.stride_w * x.sw;
+    t.x_px = down ? s_.stride_h * x.sh : s_.stride_w * x.sw;
     t.w = weights_.data() + block * s_.r * s_.s * kBlock;
     t.y = y.at(n, p.begin, q.begin) + c0;
-    t.y_px = down > 1 ? y.sh : y.sw;
+    t.y_px = down ? y.sh : y.sw;
     t.bias = bias_.data() ? bias_.data() + c0 : nullptr;
     t.lo = e_.lo;
     t.hi = e_.hi;
     t.clamp = e_.clamp;
     t.valid = std::min<int64_t>(kBlock, s_.k - c0);
+    t.px = std::max(p.end - p.begin, q.end - q.begin);
     if (res.data) {
       t.res = res.at(n, p.begin, q.begin) + c0;
-      t.res_px = down > 1 ? res.sh : res.sw;
+      t.res_px = down ? res.sh : res.sw;
     }
-    ctx.kernels->dw[kind][px](&t);
-    e_.finish(ctx.kernels, t.y, px, t.y_px, t.valid);
+    ctx.kernels->dw[kind](&t);
+    e_.finish(ctx.kernels, t.y, t.px, t.y_px, t.valid);
   }
 
   ConvShape s_;

@@ -123,8 +123,7 @@ void plan_im2col(const ConvShape& s, const KernelTable* kernels, ConvPlan* plan)
 }
 
 void plan_depthwise(const ConvShape& s, const KernelTable* kernels, ConvPlan* plan) {
-  plan->px = 1;
-  while (plan->px < kMaxDwPx && kernels->dw[dw_any][plan->px + 1]) ++plan->px;
+  plan->px = kernels->dw_px;
   plan->band_rows = std::min<int64_t>(8, s.p);
 }
 

@@ -1,7 +1,8 @@
-// dw_tile: PX pixels x one block of a depthwise convolution (kernel_table.h has the contract).
+// dw_run: a run of pixels x one block of a depthwise convolution (kernel_table.h has the contract). `at` is the first
+// pixel of a tile within its run.
 
 template <class V>
-static inline void dw_store(const DwTile* t, typename V::vec v, int i, int j) {
+static inline void dw_store(const DwRun* t, typename V::vec v, int64_t i, int j) {
   const int64_t left = t->valid - j * V::width;
   if (t->res) v = V::add(v, V::load_n(t->res + i * t->res_px + j * V::width, left));
   if (t->clamp) v = V::min(V::set1(t->hi), V::max(V::set1(t->lo), v));
@@ -9,94 +10,103 @@ static inline void dw_store(const DwTile* t, typename V::vec v, int i, int j) {
 }
 
 // Any filter, any stride, any dilation, a clipped run of taps: the edges of the image and unusual shapes.
-template <class V, int PX, bool WHOLE>
-static inline void dw_any_body(const DwTile* t) {
-  constexpr int NV = kBlock / V::width;
-  typename V::vec acc[PX][NV];
+struct dw_general {
+  template <class V, int PX, bool WHOLE>
+  static inline void tile(const DwRun* t, int64_t at) {
+    constexpr int NV = kBlock / V::width;
+    typename V::vec acc[PX][NV];
 #pragma GCC unroll 16
-  for (int j = 0; j < NV; ++j) {
-    const typename V::vec b = t->bias ? V::load(t->bias + j * V::width) : V::zero();
+    for (int j = 0; j < NV; ++j) {
+      const typename V::vec b = t->bias ? V::load(t->bias + j * V::width) : V::zero();
 #pragma GCC unroll 16
-    for (int i = 0; i < PX; ++i) acc[i][j] = b;
-  }
-  for (int64_t r = 0; r < t->nrows; ++r) {
-    if (!t->rows[r]) continue;
-    for (int64_t s = t->s0; s < t->s1; ++s) {
-      const float* w = t->w + (r * t->taps + s) * kBlock;
-      const float* x = t->rows[r] + s * t->x_tap;
+      for (int i = 0; i < PX; ++i) acc[i][j] = b;
+    }
+    for (int64_t r = 0; r < t->nrows; ++r) {
+      if (!t->rows[r]) continue;
+      for (int64_t s = t->s0; s < t->s1; ++s) {
+        const float* w = t->w + (r * t->taps + s) * kBlock;
+        const float* x = t->rows[r] + at * t->x_px + s * t->x_tap;
 #pragma GCC unroll 16
-      for (int j = 0; j < NV; ++j) {
-        const typename V::vec wv = V::load(w + j * V::width);
+        for (int j = 0; j < NV; ++j) {
+          const typename V::vec wv = V::load(w + j * V::width);
 #pragma GCC unroll 16
-        for (int i = 0; i < PX; ++i) {
-          const float* p = x + i * t->x_px + j * V::width;
-          acc[i][j] = V::fma(WHOLE ? V::load(p) : V::load_n(p, t->valid - j * V::width), wv, acc[i][j]);
+          for (int i = 0; i < PX; ++i) {
+            const float* p = x + i * t->x_px + j * V::width;
+            acc[i][j] = V::fma(WHOLE ? V::load(p) : V::load_n(p, t->valid - j * V::width), wv, acc[i][j]);
+          }
         }
       }
     }
+#pragma GCC unroll 16
+    for (int i = 0; i < PX; ++i)
+#pragma GCC unroll 16
+      for (int j = 0; j < NV; ++j) dw_store<V>(t, acc[i][j], at + i, j);
   }
-#pragma GCC unroll 16
-  for (int i = 0; i < PX; ++i)
-#pragma GCC unroll 16
-    for (int j = 0; j < NV; ++j) dw_store<V>(t, acc[i][j], i, j);
-}
-
-template <class V, int PX>
-static void dw_any_tile(const DwTile* t) {
-  if (t->valid == kBlock)
-    dw_any_body<V, PX, true>(t);
-  else
-    dw_any_body<V, PX, false>(t);
-}
+};
 
 // S x S taps at stride ST, all of them inside the image: the weights of a row sit in registers and every input is
 // loaded once, for all the outputs it feeds.
-template <class V, int PX, int S, int ST, bool WHOLE>
-static inline void dw_fixed_body(const DwTile* t) {
-  constexpr int NV = kBlock / V::width, NX = (PX - 1) * ST + S;
+template <int S, int ST>
+struct dw_fixed {
+  template <class V, int PX, bool WHOLE>
+  static inline void tile(const DwRun* t, int64_t at) {
+    constexpr int NV = kBlock / V::width, NX = (PX - 1) * ST + S;
 #pragma GCC unroll 16
-  for (int j = 0; j < NV; ++j) {
-    const int64_t left = t->valid - j * V::width;
-    typename V::vec acc[PX];
-    const typename V::vec b = t->bias ? V::load(t->bias + j * V::width) : V::zero();
+    for (int j = 0; j < NV; ++j) {
+      const int64_t left = t->valid - j * V::width;
+      typename V::vec acc[PX];
+      const typename V::vec b = t->bias ? V::load(t->bias + j * V::width) : V::zero();
 #pragma GCC unroll 16
-    for (int i = 0; i < PX; ++i) acc[i] = b;
-    for (int64_t r = 0; r < t->nrows; ++r) {
-      if (!t->rows[r]) continue;
-      const float* x = t->rows[r] + j * V::width;
-      typename V::vec w[S];
+      for (int i = 0; i < PX; ++i) acc[i] = b;
+      for (int64_t r = 0; r < t->nrows; ++r) {
+        if (!t->rows[r]) continue;
+        const float* x = t->rows[r] + at * t->x_px + j * V::width;
+        typename V::vec w[S];
 #pragma GCC unroll 16
-      for (int s = 0; s < S; ++s) w[s] = V::load(t->w + (r * S + s) * kBlock + j * V::width);
+        for (int s = 0; s < S; ++s) w[s] = V::load(t->w + (r * S + s) * kBlock + j * V::width);
 #pragma GCC unroll 32
-      for (int e = 0; e < NX; ++e) {
-        const typename V::vec v = WHOLE ? V::load(x) : V::load_n(x, left);
-        x += t->x_tap;
+        for (int e = 0; e < NX; ++e) {
+          const typename V::vec v = WHOLE ? V::load(x) : V::load_n(x, left);
+          x += t->x_tap;
 #pragma GCC unroll 16
-        for (int s = 0; s < S; ++s)
-          if ((e - s) % ST == 0 && e >= s && (e - s) / ST < PX) acc[(e - s) / ST] = V::fma(v, w[s], acc[(e - s) / ST]);
+          for (int s = 0; s < S; ++s)
+            if ((e - s) % ST == 0 && e >= s && (e - s) / ST < PX) acc[(e - s) / ST] = V::fma(v, w[s], acc[(e - s) / ST]);
+        }
       }
-    }
 #pragma GCC unroll 16
-    for (int i = 0; i < PX; ++i) dw_store<V>(t, acc[i], i, j);
+      for (int i = 0; i < PX; ++i) dw_store<V>(t, acc[i], at + i, j);
+    }
   }
+};
+
+// A tile of `px` pixels, px <= PX.
+template <class V, class F, int PX, bool WHOLE>
+static inline void dw_tile(const DwRun* t, int64_t at, int64_t px) {
+  if constexpr (PX > 1) {
+    if (px < PX) return dw_tile<V, F, PX - 1, WHOLE>(t, at, px);
+  }
+  F::template tile<V, PX, WHOLE>(t, at);
 }
 
-template <class V, int PX, int S, int ST>
-static void dw_fixed_tile(const DwTile* t) {
-  if (t->valid == kBlock)
-    dw_fixed_body<V, PX, S, ST, true>(t);
-  else
-    dw_fixed_body<V, PX, S, ST, false>(t);
+template <class V, class F, int PX>
+static void dw_run(const DwRun* t) {
+  const int64_t tiles = (t->px + PX - 1) / PX;
+  for (int64_t i = 0, at = 0; i < tiles; ++i) {
+    const int64_t end = t->px * (i + 1) / tiles;
+    if (t->valid == kBlock)
+      dw_tile<V, F, PX, true>(t, at, end - at);
+    else
+      dw_tile<V, F, PX, false>(t, at, end - at);
+    at = end;
+  }
 }
 
 template <class V, int PX>
 static inline void fill_dw(KernelTable* table) {
-  if constexpr (PX > 0) {
-    table->dw[dw_any][PX] = dw_any_tile<V, PX>;
-    table->dw[dw_3s1][PX] = dw_fixed_tile<V, PX, 3, 1>;
-    table->dw[dw_3s2][PX] = dw_fixed_tile<V, PX, 3, 2>;
-    table->dw[dw_5s1][PX] = dw_fixed_tile<V, PX, 5, 1>;
-    table->dw[dw_5s2][PX] = dw_fixed_tile<V, PX, 5, 2>;
-    fill_dw<V, PX - 1>(table);
-  }
+  table->dw[dw_any] = dw_run<V, dw_general, PX>;
+  table->dw[dw_3s1] = dw_run<V, dw_fixed<3, 1>, PX>;
+  table->dw[dw_3s2] = dw_run<V, dw_fixed<3, 2>, PX>;
+  table->dw[dw_5s1] = dw_run<V, dw_fixed<5, 1>, PX>;
+  table->dw[dw_5s2] = dw_run<V, dw_fixed<5, 2>, PX>;
+  table->dw_px = PX;
 }

@@ -14,7 +14,6 @@ constexpr int kBlock = 16;       // channels in a block
 constexpr int kMaxOb = 4;        // widest tile, in blocks
 constexpr int kMaxPx = 14;       // longest tile, in pixels
 constexpr int64_t kMaxTaps = 1024;  // filter taps (R*S) that row tables hold; larger filters go through im2col
-constexpr int kMaxDwPx = 8;      // longest depthwise tile, in pixels
 
 // What the counting form adds up; the order is that of cnnkern.ops.base.Counts.
 struct Counters {
@@ -46,11 +45,11 @@ struct ConvTile {
 };
 using ConvTileFn = void (*)(const ConvTile*);
 
-// dw_tile: PX pixels x one block of a depthwise convolution.
-//   y[px][j] = clamp(bias[j] + sum over r < nrows, s0 <= s < s1 of rows[r][px * x_px + s * x_tap + j] * w[r][s][j]
-//                    + res[px][j], lo, hi)
-// The special forms know S and the stride (x_px == stride * x_tap), run all taps and load each input once.
-struct DwTile {
+// dw_run: `px` pixels x one block of a depthwise convolution, in ceil(px / dw_px) tiles of nearly equal length.
+//   y[i][j] = clamp(bias[j] + sum over r < nrows, s0 <= s < s1 of rows[r][i * x_px + s * x_tap + j] * w[r][s][j]
+//                   + res[i][j], lo, hi)
+// The special forms know S and the stride (x_px == stride * x_tap), run all taps and load each input of a tile once.
+struct DwRun {
   const float* const* rows;      // null: padding, skipped
   int64_t nrows, taps;           // taps: S, the row length of w
   int64_t s0, s1;
@@ -64,8 +63,9 @@ struct DwTile {
   float lo, hi;
   bool clamp;
   int64_t valid;                 // 1..16
+  int64_t px;
 };
-using DwTileFn = void (*)(const DwTile*);
+using DwRunFn = void (*)(const DwRun*);
 enum DwKind { dw_any = 0, dw_3s1, dw_3s2, dw_5s1, dw_5s2, dw_kinds };
 
 // Winograd F(M x M, 3x3): tiles of (M+2)^2 inputs, `c` channels.
@@ -94,12 +94,13 @@ struct WinoOut {
 using WinoInFn = void (*)(const WinoIn*);
 using WinoOutFn = void (*)(const WinoOut*);
 
-// y[i] = act(x[i]), i < n; x == y allowed.
+// y[r][i] = act(x[r][i]), i < n, r < rows; x == y allowed.
 struct ActRow {
   const float* x;
   float* y;
   int64_t n;
   float param, param2;
+  int64_t rows = 1, x_row = 0, y_row = 0;
 };
 using ActFn = void (*)(const ActRow*);
 
@@ -113,18 +114,128 @@ struct CopyRow {
 };
 using CopyFn = void (*)(const CopyRow*);
 
+// Rows of n contiguous floats, y[i][j] = x[i][j]; transposed, y[i][j] = x[j][i]: i < rows, j < n.
+struct CopyBlock {
+  const float* x;
+  int64_t x_row;                 // transposed: floats from x[j] to x[j + 1]
+  float* y;
+  int64_t y_row;
+  int64_t rows, n;
+};
+using CopyBlockFn = void (*)(const CopyBlock*);
+
+// Pooling, `px` windows of nrows x taps pixels that all lie inside the input (both at least 1):
+//   y[px][j] = combine over r, s of x[px * x_px + r * x_row + s * x_tap + j], times scale for avg; j < c
+struct PoolTile {
+  const float* x;
+  int64_t nrows, taps;
+  int64_t x_row, x_tap, x_px;
+  float* y;
+  int64_t y_px, px, c;
+  float scale;
+};
+using PoolFn = void (*)(const PoolTile*);
+enum PoolKind { pool_max = 0, pool_avg, pool_sum, pool_kinds };
+
+// y[i][j] = clamp(a[i][j] + b[i][j]) or of a * b, i < rows, j < n; in the broadcast forms b[i] is one float.
+struct BinaryRows {
+  const float *a, *b;
+  float* y;
+  int64_t rows, n;
+  int64_t a_row, b_row, y_row;
+  float lo, hi;
+  bool clamp;
+};
+using BinaryFn = void (*)(const BinaryRows*);
+enum BinaryKind { binary_add = 0, binary_mul, binary_kinds };
+
+// y[i][j] = clamp(x[i][j] * scale[j] + shift[j]); x == y allowed.
+struct AffineRows {
+  const float *x, *scale, *shift;
+  float* y;
+  int64_t rows, n;
+  int64_t x_row, y_row;
+  float lo, hi;
+  bool clamp;
+};
+using AffineFn = void (*)(const AffineRows*);
+
+// Local response normalisation of px pixels: y[i][j] = x[i][j] / (k + factor * sum of x[i][m]^2)^beta over the channels
+// m from j - before to j + after that exist.
+struct LrnPixels {
+  const float* x;
+  int64_t x_px;
+  float* y;
+  int64_t y_px;
+  int64_t px, c;
+  int64_t before, after;         // less than c each
+  float k, factor, beta;
+  float* squares;                // scratch: before + c + after floats
+};
+using LrnFn = void (*)(const LrnPixels*);
+enum LrnKind { lrn_any = 0, lrn_three_quarters, lrn_kinds };  // the latter: beta == 0.75, by square roots
+
+// Local contrast normalisation, over px pixels of c channels, v[i][j] = x[i][j] - *pivot - mean[i] (mean null: 0):
+//   sum: out[i] = sum over j of v[i][j];  squares: of v[i][j]^2
+//   divide: y[i][j] = v[i][j] / max(sigma[i], *floor, eps), NaN if one of them is
+struct LcnPixels {
+  const float* x;
+  int64_t x_px, px, c;
+  const float *pivot, *mean;
+  float* out;
+  const float *sigma, *floor;
+  float eps;
+  float* y;
+  int64_t y_px;
+};
+using LcnFn = void (*)(const LcnPixels*);
+enum LcnKind { lcn_sum = 0, lcn_squares, lcn_divide, lcn_kinds };
+
+// y[i] = f(factor * scale[i] * sum over t < taps of g[t] * x[i + t * step]), i < n; f the square root or nothing.
+struct Correlate {
+  const float* x;
+  int64_t step, taps;
+  const float* g;
+  const float* scale;            // or null: neither factor nor scale
+  float factor;
+  bool root;
+  float* y;
+  int64_t n;
+};
+using CorrelateFn = void (*)(const Correlate*);
+
+// Rows of n >= 1: y = exp(x - max) / sum of exp(x - max), or with log: x - max - ln(that sum). x == y allowed.
+struct SoftmaxRows {
+  const float* x;
+  int64_t x_row;
+  float* y;
+  int64_t y_row;
+  int64_t rows, n;
+};
+using SoftmaxFn = void (*)(const SoftmaxRows*);
+
 struct KernelTable {
   const char* isa;
   bool counting;
   int width;                                     // floats in a vector
   void (*set_counters)(Counters*);               // for the calling thread; null ends counting. No-op in the plain form.
   ConvTileFn conv[kMaxOb + 1][kMaxPx + 1];       // [OB][PX], null where there is no such tile
-  DwTileFn dw[dw_kinds][kMaxDwPx + 1];           // [kind][PX]
+  DwRunFn dw[dw_kinds];
+  int dw_px;                                     // pixels in the longest depthwise tile
   WinoInFn wino_in[5];                           // [M], M = 2 and 4
   WinoOutFn wino_out[5];
   ActFn act[static_cast<int>(Act::count)];
   CopyFn copy;
   void (*fill)(float* y, int64_t n, float value);
+  void (*fill_strided)(float* y, int64_t step, int64_t n, float value);  // y[i * step] = value
+  CopyBlockFn copy_block, transpose;
+  PoolFn pool[pool_kinds];
+  BinaryFn binary[binary_kinds][2];              // [kind][b broadcast along the row]
+  AffineFn affine;
+  LrnFn lrn[lrn_kinds];
+  LcnFn lcn[lcn_kinds];
+  CorrelateFn correlate;
+  SoftmaxFn softmax[2];                          // [log]
   double (*peak_fma)(int64_t iterations);        // runs that many rounds of independent FMAs, returns their FLOPs
 };
 
