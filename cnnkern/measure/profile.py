@@ -33,7 +33,7 @@ class MachineProfile:
 
 
 def machine_profile(*, threads: int | None = None, isa: str | None = None, peaks: bool = True) -> MachineProfile:
-    """Describe this machine and, with `peaks`, measure the limits of `threads` threads on `isa` (default: those used)."""
+    """Describe this machine and, with `peaks`, measure what `threads` threads on `isa` can do (default: those in use)."""
     info = cpu_info()
     threads = threads or info["threads"]
     isa = isa or info["isa"] or None
