@@ -35,6 +35,13 @@ def test_no_code_runs_when_the_module_is_loaded(isa_objects, binutils):
         assert not re.search(r"\.(init_array|ctors)", sections), f"{isa}: has static constructors"
 
 
+def test_no_writable_data_but_tables_and_counters(isa_objects, binutils):
+    for isa, path in isa_objects.items():
+        symbols = [line.split()[-2:] for line in binutils("nm", "--defined-only", str(path)).splitlines()]
+        globals_ = [name for kind, name in symbols if kind in "bBdD" and not re.search("table|counters|^_ZT", name)]
+        assert globals_ == [], f"{isa}: leaves must be reentrant"
+
+
 def vector_instructions(disassembly: str) -> Counter:
     """(function, "VEX" or "EVEX") -> how many such instructions it holds; a line must hold a whole instruction."""
     counts: Counter = Counter()
