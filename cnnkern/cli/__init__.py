@@ -6,6 +6,7 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from .common import GOOD, USAGE, WRONG, Parser, UsageError
@@ -33,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.verb is None:
             parser.print_help(sys.stderr)
             return USAGE
-        return importlib.import_module(f".{args.verb}", __name__).run(args)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return importlib.import_module(f".{args.verb}", __name__).run(args)
     except SystemExit as stop:  # argparse has printed its line, or --help or --version
         return stop.code if isinstance(stop.code, int) else USAGE
     except KeyboardInterrupt:
@@ -67,6 +70,12 @@ def build_parser() -> argparse.ArgumentParser:
         added = verbs.add_parser(verb, help=summary, description=summary[0].upper() + summary[1:] + ".")
         importlib.import_module(f".{verb}", __name__).add_arguments(added)
     return parser
+
+
+def _show_warning(message, *_, **__) -> None:
+    """The library's warnings (a fallback to the reference) as one line, like everything else here."""
+    text = str(message)
+    print(text if text.startswith("cnnkern: ") else f"cnnkern: {text}", file=sys.stderr)
 
 
 def _sentence(error: BaseException) -> str:

@@ -33,7 +33,7 @@ class MachineProfile:
 
 
 def machine_profile(*, threads: int | None = None, isa: str | None = None, peaks: bool = True) -> MachineProfile:
-    """Describe this machine and, with `peaks`, measure what `threads` threads on `isa` can do (default: those in use)."""
+    """Describe this machine and, with `peaks`, measure what `threads` threads on `isa` can do; default: as set."""
     info = cpu_info()
     threads = threads or info["threads"]
     isa = isa or info["isa"] or None

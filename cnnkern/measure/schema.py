@@ -154,7 +154,7 @@ KEYS: dict[str, dict[str, Any]] = {
 
 
 def document(verb: str, **body: Any) -> dict[str, Any]:
-    """A document of `verb` with this body, made of plain JSON values and checked; raises ValueError where it breaks KEYS."""
+    """A document of `verb` with this body, in plain JSON values, checked; raises ValueError where it breaks KEYS."""
     from .. import __version__
 
     made = _plain({"schema": f"cnnkern.{verb}/{VERSION}", "cnnkern": __version__, **body})

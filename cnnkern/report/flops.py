@@ -22,7 +22,7 @@ LEGEND = (
 def flops(name: str, batch: int, backend: str, isa: str | None, account: ModelAccount) -> RenderableType:
     """A row per layer; exact numbers are in --json, and every disagreement is spelt out below the table."""
     items = list(account.itemised)
-    columns = (*["layer", "kernel", "theory", "predicted", "executed"], *(_heading(item) for item in items), "")
+    columns = ("layer", "kernel", "theory", "predicted", "executed", *map(_heading, items), "")
     footer = ("total", "", *_cells(account.theory, account.predicted, account.executed))
     footer += (*(_signed(account.itemised[item]) for item in items), text.VERDICTS[account.agrees])
     title = f"{name}  batch {batch}  {_place(backend, isa)}"
@@ -48,7 +48,7 @@ def flops_all(rows: Sequence[tuple[str, ModelAccount]], batch: int, backend: str
     items: dict[str, None] = {}
     for _, account in rows:
         items.update(dict.fromkeys(account.itemised))
-    columns = (*["model", "layers", "theory", "predicted", "executed", "%"], *(_heading(item) for item in items), "")
+    columns = ("model", "layers", "theory", "predicted", "executed", "%", *map(_heading, items), "")
     made = _table(f"{text.plural(len(rows), 'model')}  batch {batch}  {_place(backend, isa)}", columns)
     faults = []
     for name, account in rows:

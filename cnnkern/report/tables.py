@@ -224,20 +224,10 @@ def _faults(faults: Sequence[str]) -> str:
 
 
 def bench_all(results: Sequence[NetworkResult]) -> RenderableType:
-    columns = [
-        "model",
-        "on",
-        "batch",
-        "ms",
-        "fastest",
-        "images/s",
-        "GFLOP/s",
-        "%peak",
-        "error",
-        "allowed",
-        "answer",
-        "counts",
-    ]
+    columns = (
+        *("model", "on", "batch", "ms", "fastest", "images/s", "GFLOP/s", "% peak"),
+        *("error", "allowed", "answer", "counts"),
+    )
     made = _table("in short", columns, left=2)
     for r in results:
         worst = r.errors.worst

@@ -43,10 +43,10 @@ def size(value: int | None) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """Three decimals up to 100 ms, where a layer's time lives; fewer beyond."""
+    """Three decimals up to a second, where a layer's time lives; fewer beyond."""
     if value is None:
         return ABSENT
-    return f"{value:.3f}" if value < 100 else f"{value:,.1f}"
+    return f"{value:.3f}" if value < 1000 else f"{value:,.1f}"
 
 
 def gflops(value: float | None) -> str:

@@ -39,7 +39,18 @@ def _cells(result: OpResult) -> list[str]:
 
 
 def networks(verdicts: Sequence[NetworkVerdict]) -> RenderableType:
-    columns = (*["model", "on", "layers", "error", "allowed", "worst"], "output\nerror", "\nallowed", "varies\n%", "")
+    columns = (
+        "model",
+        "on",
+        "worst layer",
+        "layers",
+        "error",
+        "allowed",
+        "output\nerror",
+        "\nallowed",
+        "varies\n%",
+        "",
+    )
     made = _table("networks against the float64 reference", columns, left=3)
     for v in verdicts:
         worst, output = v.errors.worst, v.errors.output
