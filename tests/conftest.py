@@ -28,6 +28,12 @@ def pytest_addoption(parser):
     )
 
 
+def pytest_report_header() -> str:
+    import cnnkern
+
+    return f"cnnkern {cnnkern.__version__} from {Path(cnnkern.__file__).parent}, backends: {cnnkern.backends()}"
+
+
 @pytest.fixture
 def rng(request) -> np.random.Generator:
     """A generator with a fresh seed; pytest shows the line below when the test fails."""

@@ -64,6 +64,19 @@ def installed() -> importlib.metadata.Distribution:
     return found[0]
 
 
+def test_the_installed_package_is_the_one_tested():
+    """The checkout, whose name is the package's, must not shadow what pip installed."""
+    import cnnkern
+
+    copies = [
+        Path(d.locate_file("cnnkern")) for d in importlib.metadata.distributions() if d.metadata["Name"] == "cnnkern"
+    ]
+    installed = [copy for copy in copies if copy.parent != ROOT and (copy / "__init__.py").exists()]
+    if not installed:
+        pytest.skip("cnnkern runs from a checkout")
+    assert Path(cnnkern.__file__).parent.resolve() == installed[0].resolve()
+
+
 def test_installed_files(installed):
     files = {str(path) for path in installed.files}
     assert {"cnnkern/py.typed", "cnnkern/kernels/README.md", "cnnkern/data/grace_hopper.jpg"} <= files
