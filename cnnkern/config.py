@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 from .ops.checks import as_choice, as_int
@@ -141,23 +142,36 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """Threads in use: the innermost `with`'s, else set_num_threads', CNNKERN_NUM_THREADS', or the usable CPUs."""
+    """Threads in use: the innermost `with`'s, else set_num_threads', CNNKERN_NUM_THREADS', or usable_cpus()."""
     inner = _overrides.get().get("num_threads")
     return inner or _threads or get("num_threads") or usable_cpus()
 
 
 def usable_cpus() -> int:
-    """The CPUs that affinity and the container's quota (cgroup v2) leave to this process; OMP_NUM_THREADS wins."""
+    """The CPU cores that affinity and the container's quota (cgroup v2) leave to this process; hyper-threads of a core
+    share its multipliers and count once. OMP_NUM_THREADS wins."""
     openmp = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if openmp.isdigit() and int(openmp) > 0:
         return int(openmp)
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cpus = _cores(frozenset(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         with open("/sys/fs/cgroup/cpu.max") as file:
             quota, period = file.read().split()[:2]
         return cpus if quota == "max" else max(1, min(cpus, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError, ZeroDivisionError):
         return cpus
+
+
+@lru_cache(maxsize=4)
+def _cores(cpus: frozenset[int]) -> int:
+    siblings = set()
+    for cpu in cpus:
+        try:
+            with open(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") as file:
+                siblings.add(file.read())
+        except OSError:
+            return len(cpus)
+    return len(siblings)
 
 
 class _CallableModule(types.ModuleType):

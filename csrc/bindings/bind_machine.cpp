@@ -82,7 +82,6 @@ void bind_machine(py::module_& m) {
     const CacheSizes s = cache_sizes();
     return py::make_tuple(s.l1d, s.l2, s.l3);
   });
-  m.def("default_threads", &default_threads);
   m.def("peak_fma", &peak_fma, py::arg("isa") = "", py::arg("threads") = 1, py::arg("seconds") = 0.2,
         "GFLOP/s of independent fused multiply-adds on registers, summed over `threads`.");
   m.def("peak_bandwidth", &peak_bandwidth, py::arg("bytes"), py::arg("threads") = 1, py::arg("seconds") = 0.2,

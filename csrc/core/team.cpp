@@ -1,19 +1,12 @@
 #include "team.h"
 
 #include <pthread.h>
-#include <sched.h>
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <exception>
-#include <fstream>
 #include <mutex>
-#include <set>
-#include <string>
 #include <thread>
 #include <vector>
 
@@ -130,36 +123,6 @@ void watch_for_fork() {
 }
 #endif
 
-int allowed_cpus() { return std::max(1u, std::thread::hardware_concurrency()); }  // respects the affinity mask on Linux
-
-// Hyper-threads of one core share its FMA units: counted once.
-int allowed_cores() {
-#ifdef __linux__
-  cpu_set_t mask;
-  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return allowed_cpus();
-  std::set<std::string> cores;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &mask)) continue;
-    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
-    std::string siblings;
-    if (!std::getline(file, siblings)) return allowed_cpus();
-    cores.insert(siblings);
-  }
-  return std::max<int>(1, cores.size());
-#else
-  return allowed_cpus();
-#endif
-}
-
-// A container's quota in CPUs (cgroup v2), or 0 where there is none.
-int cpu_quota() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (!(file >> quota >> period) || quota == "max" || period <= 0) return 0;
-  return std::max(1, int(std::ceil(std::atof(quota.c_str()) / period)));
-}
-
 }  // namespace
 
 void Team::wait() {
@@ -181,7 +144,7 @@ void run_team(int threads, TeamBody body) {
     body(team);
     return;
   }
-  static const int cpus = allowed_cpus();
+  static const int cpus = static_cast<int>(std::thread::hardware_concurrency());  // heeds the affinity mask; 0: unknown
   TeamState state;
   state.may_spin = threads <= cpus;  // with more members than CPUs a spinning one keeps the others from arriving
 #ifdef _OPENMP
@@ -196,14 +159,6 @@ void run_team(int threads, TeamBody body) {
   run_on_fresh_threads(threads, state, body);
 #endif
   if (state.failure) std::rethrow_exception(state.failure);
-}
-
-int default_threads() {
-#ifdef _OPENMP
-  if (std::getenv("OMP_NUM_THREADS")) return std::max(1, omp_get_max_threads());
-#endif
-  const int cores = allowed_cores(), quota = cpu_quota();
-  return quota > 0 ? std::min(cores, quota) : cores;
 }
 
 }  // namespace cnnkern

@@ -47,8 +47,4 @@ class TeamBody {
 // is thrown again here, after the region.
 void run_team(int threads, TeamBody body);
 
-// The threads worth using when nobody says: OMP_NUM_THREADS, else the physical cores among the CPUs this process may
-// run on, and no more than its container's CPU quota.
-int default_threads();
-
 }  // namespace cnnkern
