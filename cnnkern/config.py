@@ -154,12 +154,17 @@ def usable_cpus() -> int:
     if openmp.isdigit() and int(openmp) > 0:
         return int(openmp)
     cpus = _cores(frozenset(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cpus, _quota() or cpus)
+
+
+@lru_cache(maxsize=1)  # read once: an eager call asks for its threads each time
+def _quota() -> int | None:
     try:
         with open("/sys/fs/cgroup/cpu.max") as file:
             quota, period = file.read().split()[:2]
-        return cpus if quota == "max" else max(1, min(cpus, math.ceil(int(quota) / int(period))))
+        return None if quota == "max" else max(1, math.ceil(int(quota) / int(period)))
     except (OSError, ValueError, ZeroDivisionError):
-        return cpus
+        return None
 
 
 @lru_cache(maxsize=4)
