@@ -89,14 +89,6 @@ ConvPlan parse_plan(const py::dict& d, const ConvShape& s, const KernelTable* ke
   return p;
 }
 
-Act act_of(const std::string& name) {
-  static const char* const names[] = {"",     "relu",      "relu6",       "leaky_relu", "sigmoid", "tanh",
-                                      "silu", "hardswish", "hardsigmoid", "gelu",       "clip"};
-  for (int i = 0; i < static_cast<int>(Act::count); ++i)
-    if (name == names[i]) return static_cast<Act>(i);
-  throw std::invalid_argument("unknown activation '" + name + "'");
-}
-
 void require_view(const TensorRef& t, int64_t n, int64_t h, int64_t w, int64_t c, const char* what) {
   const TensorView& v = t.view;
   if (v.n != n || v.h != h || v.w != w || v.c != c)
@@ -108,6 +100,7 @@ void add_conv(Program& program, const py::object& x, const py::object& y, const 
               float param, float param2) {
   ConvArgs a;
   a.kernels = program.kernels();
+  a.threads = program.threads();
   a.shape = parse_shape(shape);
   a.plan = parse_plan(plan, a.shape, a.kernels);
   a.x = tensor_ref(program, x, "x");
@@ -138,6 +131,14 @@ void add_conv(Program& program, const py::object& x, const py::object& y, const 
 }
 
 }  // namespace
+
+Act act_of(const std::string& name) {
+  static const char* const names[] = {"",     "relu",      "relu6",       "leaky_relu", "sigmoid", "tanh",
+                                      "silu", "hardswish", "hardsigmoid", "gelu",       "clip"};
+  for (int i = 0; i < static_cast<int>(Act::count); ++i)
+    if (name == names[i]) return static_cast<Act>(i);
+  throw std::invalid_argument("unknown activation '" + name + "'");
+}
 
 py::dict py_conv_select(const std::string& isa, const py::dict& shape, const std::string& algo, bool strict,
                         bool channels_last, int64_t x_px, bool flat) {

@@ -13,6 +13,7 @@ struct ConvArgs {
   const float* weight;  // (K, C/groups, R, S); only read while the op is made
   const float* bias;    // K floats or null
   const KernelTable* kernels;
+  int threads;          // that pack the weights
 };
 
 std::unique_ptr<Op> make_conv_direct(const ConvArgs&);

@@ -12,7 +12,7 @@ class ConvDirect final : public Op {
  public:
   explicit ConvDirect(const ConvArgs& a)
       : s_(a.shape), plan_(a.plan), x_(a.x), y_(a.y), e_(a.epilogue),
-        packed_(pack_conv(a.shape, a.plan, a.kernels, a.weight, a.bias)) {
+        packed_(pack_conv(a.shape, a.plan, a.kernels, a.weight, a.bias, a.threads)) {
     // A filter row is one run of S*C floats when the packed pixels touch; else every tap is a run of its own.
     merged_taps_ = s_.dil_w == 1 && plan_.scratch_px == s_.c && s_.groups == plan_.merge;
     in_rows_ = (plan_.band_rows - 1) * s_.stride_h + (s_.r - 1) * s_.dil_h + 1;

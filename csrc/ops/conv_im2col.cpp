@@ -12,7 +12,7 @@ class ConvIm2col final : public Op {
  public:
   explicit ConvIm2col(const ConvArgs& a)
       : s_(a.shape), plan_(a.plan), x_(a.x), y_(a.y), e_(a.epilogue),
-        packed_(pack_conv(a.shape, a.plan, a.kernels, a.weight, a.bias)) {}
+        packed_(pack_conv(a.shape, a.plan, a.kernels, a.weight, a.bias, a.threads)) {}
 
   // One patch matrix a member: a row of output pixels, all channels of all taps.
   int64_t workspace_floats(int threads) const override { return threads * s_.q * patch(); }

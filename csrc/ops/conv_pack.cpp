@@ -1,7 +1,6 @@
 #include "conv_pack.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace cnnkern {
 
@@ -24,11 +23,33 @@ std::vector<Panel> make_panels(int64_t groups, int64_t c, int64_t k, int64_t tap
   return panels;
 }
 
+namespace {
+
+// Panel i's weights and biases into their zeroed places, written in order, read as one stream per output channel.
+void pack_panel(const ConvShape& s, const PackedConv& packed, size_t i, const float* weight, const float* bias) {
+  const Panel& p = packed.panels[i];
+  const int64_t lanes = p.ob * kBlock, taps = packed.taps, cg = s.cg(), kg = s.kg();
+  float* out = packed.weights.data() + p.offset;
+  if (bias) std::copy(bias + p.k0, bias + p.k0 + p.valid, packed.bias.data() + packed.bias_offset[i]);
+  for (int64_t j = 0; j < p.valid;) {
+    // Within merged groups only the channels of an output's own group have weights; the rest stay zero.
+    const int64_t group = (p.k0 + j) / kg, end = std::min(p.valid, (group + 1) * kg - p.k0);
+    const int64_t first = group * cg - p.c0;
+    for (int64_t c = 0; c < cg; ++c)
+      for (int64_t t = 0; t < taps; ++t)
+        for (int64_t lane = j; lane < end; ++lane)
+          out[(t * packed.c + first + c) * lanes + lane] = weight[((p.k0 + lane) * cg + c) * taps + t];
+    j = end;
+  }
+}
+
+}  // namespace
+
 PackedConv pack_conv(const ConvShape& s, const ConvPlan& plan, const KernelTable* kernels, const float* weight,
-                     const float* bias) {
+                     const float* bias, int threads) {
   PackedConv packed;
   const int64_t groups = s.groups / plan.merge;
-  const int64_t cg = s.cg(), kg = s.kg(), c = cg * plan.merge, k = kg * plan.merge;
+  const int64_t c = s.cg() * plan.merge, k = s.kg() * plan.merge;
   packed.c = c;
   packed.taps = s.r * s.s;
   packed.panels = make_panels(groups, c, k, packed.taps, plan.ob, plan.px, kernels);
@@ -40,21 +61,10 @@ PackedConv pack_conv(const ConvShape& s, const ConvPlan& plan, const KernelTable
   }
   packed.weights = Arena(static_cast<size_t>(floats) * sizeof(float));
   if (bias) packed.bias = Arena(static_cast<size_t>(bias_floats) * sizeof(float));
-  const int64_t taps = packed.taps;
-  for (size_t i = 0; i < packed.panels.size(); ++i) {
-    const Panel& p = packed.panels[i];
-    float* out = packed.weights.data() + p.offset;
-    const int64_t lanes = p.ob * kBlock;
-    for (int64_t j = 0; j < p.valid; ++j) {
-      const int64_t ko = p.k0 + j;
-      if (bias) packed.bias.data()[packed.bias_offset[i] + j] = bias[ko];
-      // Within merged groups only the channels of ko's own group have weights; the rest stay zero.
-      const int64_t first = ko / kg * cg - p.c0;
-      const float* src = weight + ko * cg * taps;
-      for (int64_t ci = 0; ci < cg; ++ci)
-        for (int64_t t = 0; t < taps; ++t) out[(t * c + first + ci) * lanes + j] = src[ci * taps + t];
-    }
-  }
+  run_team(threads, [&](Team& team) {
+    const Range mine = share(static_cast<int64_t>(packed.panels.size()), team.size(), team.rank());
+    for (int64_t i = mine.begin; i < mine.end; ++i) pack_panel(s, packed, static_cast<size_t>(i), weight, bias);
+  });
   return packed;
 }
 

@@ -28,9 +28,9 @@ struct PackedConv {
 
 // weight: (K, C/groups, R, S) as users give it; bias: K floats or null. `px` caps the tile length.
 PackedConv pack_conv(const ConvShape& shape, const ConvPlan& plan, const KernelTable* kernels, const float* weight,
-                     const float* bias);
+                     const float* bias, int threads);
 
-// The same without the weights' values: panels only.
+// The panels alone.
 std::vector<Panel> make_panels(int64_t groups, int64_t c, int64_t k, int64_t taps, int64_t ob, int64_t px,
                                const KernelTable* kernels);
 

@@ -11,7 +11,7 @@ class ConvPointwise final : public Op {
  public:
   explicit ConvPointwise(const ConvArgs& a)
       : s_(a.shape), plan_(a.plan), x_(a.x), y_(a.y), e_(a.epilogue),
-        packed_(pack_conv(a.shape, a.plan, a.kernels, a.weight, a.bias)) {
+        packed_(pack_conv(a.shape, a.plan, a.kernels, a.weight, a.bias, a.threads)) {
     // Where pixels follow each other at one stride in every tensor, the whole batch is one long line.
     const bool unit = s_.stride_h == 1 && s_.stride_w == 1;
     const bool res_flat = !e_.residual.present() || e_.residual.view.images_flat();

@@ -73,25 +73,28 @@ class ConvWinograd final : public Op {
   // U = G g G^T in double, rounded once: [position][panel][c][16*ob].
   void transform_weights(const ConvArgs& a) {
     weights_ = Arena(static_cast<size_t>(a_ * a_ * position_floats_) * sizeof(float));
-    for (const Panel& p : panels_) {
-      const int64_t lanes = p.ob * kBlock;
-      for (int64_t j = 0; j < p.valid; ++j)
-        for (int64_t c = 0; c < s_.c; ++c) {
-          const float* g = a.weight + ((p.k0 + j) * s_.c + c) * 9;
-          double half[6][3];
-          for (int64_t i = 0; i < a_; ++i)
-            for (int col = 0; col < 3; ++col) {
-              half[i][col] = 0;
-              for (int k = 0; k < 3; ++k) half[i][col] += coefficient(i, k) * static_cast<double>(g[k * 3 + col]);
-            }
-          for (int64_t i = 0; i < a_; ++i)
-            for (int64_t l = 0; l < a_; ++l) {
-              double u = 0;
-              for (int k = 0; k < 3; ++k) u += half[i][k] * coefficient(l, k);
-              weights_.data()[(i * a_ + l) * position_floats_ + p.offset + c * lanes + j] = static_cast<float>(u);
-            }
-        }
-    }
+    run_team(a.threads, [&](Team& team) {
+      const Range channels = share(s_.c, team.size(), team.rank());
+      for (const Panel& p : panels_)
+        for (int64_t c = channels.begin; c < channels.end; ++c)
+          for (int64_t j = 0; j < p.valid; ++j)
+            transform_filter(a.weight + ((p.k0 + j) * s_.c + c) * 9, weights_.data() + p.offset + c * p.ob * kBlock + j);
+    });
+  }
+
+  void transform_filter(const float* g, float* u) const {
+    double half[6][3];
+    for (int64_t i = 0; i < a_; ++i)
+      for (int col = 0; col < 3; ++col) {
+        half[i][col] = 0;
+        for (int k = 0; k < 3; ++k) half[i][col] += coefficient(i, k) * static_cast<double>(g[k * 3 + col]);
+      }
+    for (int64_t i = 0; i < a_; ++i)
+      for (int64_t l = 0; l < a_; ++l) {
+        double sum = 0;
+        for (int k = 0; k < 3; ++k) sum += half[i][k] * coefficient(l, k);
+        u[(i * a_ + l) * position_floats_] = static_cast<float>(sum);
+      }
   }
 
   double coefficient(int64_t i, int k) const { return plan_.m == 2 ? kG2[i][k] : kG4[i][k]; }

@@ -149,9 +149,6 @@ def locally_connected2d(low: Lowering, node: Node) -> Lowered | None:
     if not low.constant(node, 1, 2):
         return None
     spec, weight, bias = node.spec, low.array(node, 1), low.array(node, 2)
-    p, q, k = weight.shape[:3]
-    if bias is not None:
-        bias = np.broadcast_to(bias[:, None, None] if bias.ndim == 1 else bias, (k, p, q))
     (top, bottom), (left, right) = spec.padding
     call = NativeCall(
         "add_locally_connected",
@@ -163,13 +160,18 @@ def locally_connected2d(low: Lowering, node: Node) -> Lowered | None:
 
 
 def im2col(low: Lowering, node: Node) -> Lowered:
-    return _windowed(low, node, "add_im2col", "f32_im2col", {})
+    """The native side sees images of patches: (N, P, Q, C R S) in the strides of (N, C R S, P Q)."""
+    n, patch, positions = low.graph.shape(node.outputs[0])
+    p, q = node.spec.output_hw(low.graph.shape(node.inputs[0]))
+    y = low.tensor(node.outputs[0])
+    y = y._replace(sizes=(n, p, q, patch), strides=(patch * positions, q, 1, positions))
+    return _windowed(low, node, "add_im2col", "f32_im2col", {}, y)
 
 
 # --- pooling
 
 
-def _windowed(low: Lowering, node: Node, method: str, kernel: str, options: dict[str, Any]) -> Lowered:
+def _windowed(low: Lowering, node: Node, method: str, kernel: str, options: dict[str, Any], y=None) -> Lowered:
     spec = node.spec
     (top, bottom), (left, right) = spec.padding
     geometry = {
@@ -178,7 +180,8 @@ def _windowed(low: Lowering, node: Node, method: str, kernel: str, options: dict
         "pad": (top, bottom, left, right),
         "dilation": spec.dilation,
     }
-    return Lowered([NativeCall(method, low.in_out(node), {**geometry, **options})], kernel)
+    tensors = low.in_out(node)
+    return Lowered([NativeCall(method, {**tensors, "y": y or tensors["y"]}, {**geometry, **options})], kernel)
 
 
 def pool2d(low: Lowering, node: Node) -> Lowered | None:
@@ -215,19 +218,18 @@ def batch_norm(low: Lowering, node: Node) -> Lowered | None:
 
 def local_response_norm(low: Lowering, node: Node) -> Lowered:
     spec = node.spec
-    options = {"size": spec.size, "alpha": spec.factor, "beta": spec.beta, "k": spec.k}
+    options = {"size": spec.size, "factor": spec.factor, "beta": spec.beta, "k": spec.k}
     return Lowered([NativeCall("add_lrn", low.in_out(node), options)], "f32_lrn")
 
 
 def local_contrast_norm(low: Lowering, node: Node) -> Lowered:
-    window = np.array(node.spec.window(), np.float32)
-    options = {"size": node.spec.size, "eps": node.spec.eps}
-    return Lowered([NativeCall("add_lcn", low.in_out(node), options, {"window": window})], "f32_lcn")
+    options = {"window": node.spec.window(), "eps": node.spec.eps}
+    return Lowered([NativeCall("add_lcn", low.in_out(node), options)], "f32_lcn")
 
 
 def activation(low: Lowering, node: Node) -> Lowered:
     spec = node.spec
-    call = NativeCall("add_activation", low.in_out(node), _activation(spec.kind, spec.param))
+    call = NativeCall("add_activation", low.in_out(node), {"kind": spec.kind, "param": float(spec.param or 0.0)})
     return Lowered([call], f"f32_{spec.kind}")
 
 
