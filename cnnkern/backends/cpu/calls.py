@@ -24,5 +24,7 @@ class NativeCall:
         getattr(program, self.method)(**self.tensors, **self.options, **self.arrays)
 
     def described(self) -> NativeCall:
-        """The call without its weights."""
-        return replace(self, arrays={})
+        """The call with its weights' shapes, their memory given back."""
+        zero = np.float32(0)
+        shapes = {name: None if a is None else np.broadcast_to(zero, a.shape) for name, a in self.arrays.items()}
+        return replace(self, arrays=shapes)

@@ -95,7 +95,7 @@ class NativeRunner:
                     "theory": step.theory,
                     "predicted": step.predicted,
                     "executed": executed,
-                    "itemised": itemise(step, executed) if executed is not None else {},
+                    "itemised": itemise(step, self._program.isa, self._program.width) if executed is not None else {},
                 }
             )
         return rows

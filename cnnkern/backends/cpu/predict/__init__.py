@@ -6,20 +6,28 @@ line with it, so that a kernel that does more, or less, than its plan says is fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
 
 from ....ops.base import Counts
 from ..calls import NativeCall
-from . import conv as convolution
-from . import conv_depthwise, conv_direct, conv_im2col, conv_pointwise, conv_winograd
+from . import conv, eltwise, locally_connected, moves, norm, pool
 
-CONVOLUTIONS = {
-    "direct": conv_direct.executed,
-    "im2col": conv_im2col.executed,
-    "pointwise": conv_pointwise.executed,
-    "depthwise": conv_depthwise.executed,
-    "winograd": conv_winograd.executed,
+METHODS: dict[str, Callable[[NativeCall, str, int], Counts]] = {
+    "add_conv": conv.executed,
+    "add_locally_connected": locally_connected.executed,
+    "add_pool": pool.executed,
+    "add_global_pool": pool.executed,
+    "add_adaptive_avg_pool": pool.executed,
+    "add_activation": eltwise.activation,
+    "add_binary": eltwise.binary,
+    "add_affine": eltwise.affine,
+    "add_softmax": eltwise.softmax,
+    "add_lrn": norm.lrn,
+    "add_lcn": norm.lcn,
+    "add_copy": moves.copy,
+    "add_channel_shuffle": moves.copy,
+    "add_pad": moves.pad,
+    "add_im2col": moves.im2col,
 }
 
 
@@ -27,17 +35,12 @@ def predict(calls: Iterable[NativeCall], isa: str, width: int) -> Counts | None:
     """The sum over the calls of a step; None where one of them is of no known kind.
 
     Args:
-        width: floats in a vector of that instruction set.
+        isa: "vec128", "avx2" or "avx512".
+        width: floats in a vector. 1 tells what would be executed if no lane were ever wasted.
     """
     total = Counts()
     for call in calls:
-        if call.method == "add_conv":
-            total += _conv(convolution.read(call, call.arrays.get("bias") is not None), isa, width)
-        else:
+        if call.method not in METHODS:
             return None
+        total += METHODS[call.method](call, isa, width)
     return total
-
-
-@lru_cache(maxsize=4096)
-def _conv(conv: convolution.Conv, isa: str, width: int) -> Counts:
-    return CONVOLUTIONS[conv.algo](conv, isa, width)

@@ -1,78 +1,27 @@
-"""A convolution as its native call describes it."""
+"""Convolutions, by algorithm."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import lru_cache
 
+from ....ops.base import Counts
 from ..calls import NativeCall
-from .tiles import Epilogue
+from . import conv_depthwise, conv_direct, conv_im2col, conv_pointwise, conv_winograd
+from .conv_call import Conv, read
+
+ALGORITHMS = {
+    "direct": conv_direct,
+    "im2col": conv_im2col,
+    "pointwise": conv_pointwise,
+    "depthwise": conv_depthwise,
+    "winograd": conv_winograd,
+}
 
 
-class Conv(NamedTuple):
-    """Shape, plan and surroundings of one `add_conv`; hashable."""
-
-    n: int
-    c: int
-    h: int
-    w: int
-    k: int
-    r: int
-    s: int
-    stride_h: int
-    stride_w: int
-    pad_t: int
-    pad_b: int
-    pad_l: int
-    pad_r: int
-    dil_h: int
-    dil_w: int
-    groups: int
-    algo: str
-    ob: int
-    px: int
-    merge: int
-    band_rows: int
-    scratch_px: int
-    m: int
-    tile_block: int
-    flat: bool  # every pixel of every tensor lies one pixel stride after the last
-    epilogue: Epilogue
-
-    @property
-    def p(self) -> int:
-        return (self.h + self.pad_t + self.pad_b - (self.r - 1) * self.dil_h - 1) // self.stride_h + 1
-
-    @property
-    def q(self) -> int:
-        return (self.w + self.pad_l + self.pad_r - (self.s - 1) * self.dil_w - 1) // self.stride_w + 1
-
-    @property
-    def rows(self) -> tuple[int, int, int, int, int, int]:
-        """The vertical axis as `geometry.inside` takes it: outputs, size, taps, stride, dilation, padding before."""
-        return self.p, self.h, self.r, self.stride_h, self.dil_h, self.pad_t
-
-    @property
-    def columns(self) -> tuple[int, int, int, int, int, int]:
-        return self.q, self.w, self.s, self.stride_w, self.dil_w, self.pad_l
-
-    @property
-    def depth(self) -> int:
-        """Input channels that one output reads: those of its group and of the groups computed with it."""
-        return self.c // self.groups * self.merge
-
-    @property
-    def breadth(self) -> int:
-        """Output channels of groups computed together."""
-        return self.k // self.groups * self.merge
+def executed(call: NativeCall, isa: str, width: int) -> Counts:
+    return _executed(read(call), isa, width)
 
 
-_SHAPE = Conv._fields[:16]
-_PLAN = Conv._fields[16:24]
-
-
-def read(call: NativeCall, bias: bool) -> Conv:
-    """The convolution of an `add_conv`; `bias`: whether it has one (a described call no longer holds it)."""
-    shape, plan, residual = call.options["shape"], call.options["plan"], call.tensors["residual"]
-    flat = all(t.flat for t in call.tensors.values() if t is not None)
-    epilogue = Epilogue(bias, residual is not None, call.options["act"])
-    return Conv(*(shape[key] for key in _SHAPE), *(plan[key] for key in _PLAN), flat, epilogue)
+@lru_cache(maxsize=4096)
+def _executed(conv: Conv, isa: str, width: int) -> Counts:
+    return ALGORITHMS[conv.algo].executed(conv, isa, width)

@@ -6,12 +6,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ....ops.base import Counts
-from .conv import Conv
+from .conv_call import Conv
 from .geometry import BLOCK, ceil_div, inside, overlap, pieces
-from .tiles import row_act
+from .tiles import DEPTHWISE_TILES, row_act
 
 
-class Tiles(NamedTuple):
+class Sums(NamedTuple):
     """Sums over the tiles of one block of channels of one image."""
 
     tiles: int  # a bias is read by each
@@ -21,27 +21,27 @@ class Tiles(NamedTuple):
     products: int  # taps times pixels
 
     def __add__(self, other):
-        return Tiles(*(a + b for a, b in zip(self, other)))
+        return Sums(*(a + b for a, b in zip(self, other)))
 
 
 def whole(outputs: int, size: int, taps: int, stride: int, dilation: int, pad: int) -> tuple[int, int]:
     """(first, end) of the outputs of an axis whose taps all lie inside the image."""
     first = max(0, ceil_div(pad, stride))
     last = (size - 1 - (taps - 1) * dilation + pad) // stride
-    return (first, max(first, last + 1)) if first < outputs else (outputs, outputs)
+    return min(first, outputs), min(max(first, last + 1), outputs)
 
 
-def along(conv: Conv) -> Tiles:
+def along(conv: Conv, longest: int) -> Sums:
     """Tiles of the inner columns, a row at a time."""
     first, end = whole(*conv.columns)
-    cut = pieces(min(end, conv.q) - first, conv.px)
-    live, row = inside(*conv.rows), min(end, conv.q) - first
+    cut = pieces(end - first, longest)
+    live, row = inside(*conv.rows), end - first
     count = sum(n for _, n in cut)
     if keeps_inputs(conv):  # one row of taps sits in registers, each input is read once for all outputs it feeds
         inputs = sum(n * ((size - 1) * conv.stride_w + conv.s) for size, n in cut)
     else:
         inputs = row * conv.s
-    return Tiles(conv.p * count, conv.p * row, live * conv.s * count, live * inputs, live * conv.s * row)
+    return Sums(conv.p * count, conv.p * row, live * conv.s * count, live * inputs, live * conv.s * row)
 
 
 def keeps_inputs(conv: Conv) -> bool:
@@ -50,21 +50,21 @@ def keeps_inputs(conv: Conv) -> bool:
     return square and conv.s in (3, 5) and conv.stride_w in (1, 2) and conv.k == conv.c
 
 
-def beside(conv: Conv) -> Tiles:
+def beside(conv: Conv, longest: int) -> Sums:
     """Tiles of the outer columns: runs of rows with all their taps, in bands, and the other rows one by one."""
     first, end = whole(*conv.columns)
-    columns = conv.q - (min(end, conv.q) - first)
+    columns = conv.q - (end - first)
     taps = inside(*conv.columns) - (conv.q - columns) * conv.s  # of all outer columns together
     top, bottom = whole(*conv.rows)
-    inner = min(bottom, conv.p) - top
+    inner = bottom - top
     runs = sum(
         n
         for start in range(0, conv.p, conv.band_rows)
-        for _, n in pieces(overlap(max(start, top), min(start + conv.band_rows, bottom), conv.p), conv.px)
+        for _, n in pieces(overlap(max(start, top), min(start + conv.band_rows, bottom), conv.p), longest)
     )
     live = inside(*conv.rows)
     weights = taps * (live - inner * conv.r + runs * conv.r)
-    return Tiles(columns * (conv.p - inner + runs), columns * conv.p, weights, taps * live, taps * live)
+    return Sums(columns * (conv.p - inner + runs), columns * conv.p, weights, taps * live, taps * live)
 
 
 def widening(conv: Conv) -> Counts:
@@ -74,7 +74,12 @@ def widening(conv: Conv) -> Counts:
 
 
 def executed(conv: Conv, isa: str, width: int) -> Counts:
-    t, e = along(conv) + beside(conv), conv.epilogue
+    return widening(conv) + tiles(conv, isa, width)
+
+
+def tiles(conv: Conv, isa: str, width: int) -> Counts:
+    longest, e = DEPTHWISE_TILES[isa], conv.epilogue
+    t = along(conv, longest) + beside(conv, longest)
     blocks = ceil_div(conv.k, BLOCK)
     lanes = blocks * BLOCK
     stored = 4 * t.pixels * conv.k
@@ -88,4 +93,4 @@ def executed(conv: Conv, isa: str, width: int) -> Counts:
     )
     for channels, count in ((BLOCK, conv.k // BLOCK), (conv.k % BLOCK, 1)):
         image += row_act(e.post, width, channels, t.pixels) * count
-    return image * conv.n + widening(conv)
+    return image * conv.n

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ....ops.base import Counts
-from .conv import Conv
+from .conv_call import Conv
 from .geometry import inside, overlap, pieces
 from .tiles import conv_tiles, panels
 
@@ -31,9 +31,14 @@ def packing(conv: Conv, rows: int) -> Counts:
 
 
 def executed(conv: Conv, isa: str, width: int) -> Counts:
-    """Tiles over output rows and panels. A filter row above or below the image is skipped; the columns beside it are
+    rows = conv.n * sum(overlap(first, end, conv.h) for first, end in bands(conv))
+    return packing(conv, rows) + tiles(conv, isa, width)
+
+
+def tiles(conv: Conv, isa: str, width: int) -> Counts:
+    """Over output rows and panels. A filter row above or below the image is skipped; the columns beside it are
     multiplied, as zeros."""
-    total = packing(conv, conv.n * sum(overlap(first, end, conv.h) for first, end in bands(conv)))
+    total = Counts()
     steps = conv.n * inside(*conv.rows) * conv.s * conv.depth
     for panel in panels(isa, conv.breadth, conv.ob, conv.px, conv.groups // conv.merge):
         cut = pieces(conv.q, panel.px)

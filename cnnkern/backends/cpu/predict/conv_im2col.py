@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ....ops.base import Counts
-from .conv import Conv
+from .conv_call import Conv
 from .geometry import inside, pieces
 from .tiles import conv_tiles, panels
 
@@ -16,8 +16,12 @@ def gathering(conv: Conv) -> Counts:
 
 
 def executed(conv: Conv, isa: str, width: int) -> Counts:
+    return gathering(conv) + tiles(conv, isa, width)
+
+
+def tiles(conv: Conv, isa: str, width: int) -> Counts:
     lines = conv.n * conv.p
-    total = gathering(conv)
+    total = Counts()
     for panel in panels(isa, conv.breadth, conv.ob, conv.px, conv.groups // conv.merge):
         cut = pieces(conv.q, panel.px)
         steps = lines * conv.r * conv.s * conv.depth

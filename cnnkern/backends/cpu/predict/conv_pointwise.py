@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ....ops.base import Counts
-from .conv import Conv
+from .conv_call import Conv
 from .geometry import pieces
 from .tiles import conv_tiles, panels
 
@@ -16,10 +16,13 @@ def lines(conv: Conv) -> tuple[int, int]:
     return conv.n * conv.p, conv.q
 
 
-def executed(conv: Conv, isa: str, width: int) -> Counts:
+def tiles(conv: Conv, isa: str, width: int) -> Counts:
     count, length = lines(conv)
     total = Counts()
     for panel in panels(isa, conv.breadth, conv.ob, conv.px, conv.groups // conv.merge):
         cut = pieces(length, panel.px)
         total += conv_tiles(isa, width, panel, cut, count, count * conv.depth, conv.epilogue)
     return total
+
+
+executed = tiles

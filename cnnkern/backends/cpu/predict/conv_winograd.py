@@ -4,7 +4,7 @@ transformed back."""
 from __future__ import annotations
 
 from ....ops.base import Counts
-from .conv import Conv
+from .conv_call import Conv
 from .geometry import ceil_div, overlap, pieces, shares
 from .tiles import Epilogue, conv_tiles, panels, row_act
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 BLOCK = 16  # channels in a block, on every instruction set
 
 
@@ -46,8 +44,3 @@ def inside(out: int, size: int, taps: int, stride: int, dilation: int, pad: int)
         last = min(out - 1, (size - 1 + shift) // stride)
         total += max(0, last - first + 1)
     return total
-
-
-def taps_of(outputs: Iterable[int], size: int, taps: int, stride: int, dilation: int, pad: int) -> list[int]:
-    """The taps inside the image of each of some outputs of one axis."""
-    return [sum(0 <= o * stride - pad + tap * dilation < size for tap in range(taps)) for o in outputs]

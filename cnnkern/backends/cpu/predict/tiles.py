@@ -1,4 +1,4 @@
-"""The register tiles of each instruction set, and what one of them executes. Kept beside, not read from, kernels.def."""
+"""The register tiles of each instruction set, and what they execute. Kept beside kernels.def, not read from it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ CONV_TILES = {
     "avx2": {1: 6, 2: 2, 4: 1},
     "vec128": {1: 2, 2: 1},
 }
+DEPTHWISE_TILES = {"avx512": 8, "avx2": 6, "vec128": 2}  # pixels
 REGISTERS = {"avx512": 32, "avx2": 16, "vec128": 16}
 
 # What a lane of each activation's vector form executes.
@@ -66,7 +67,7 @@ class Panel(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def panels(isa: str, channels: int, ob: int, px: int, groups: int = 1) -> tuple[Panel, ...]:
-    """The panels of `groups` groups of `channels` output channels: as wide as the plan's `ob` and what is left allow."""
+    """The panels of `groups` groups of `channels` output channels: as wide as `ob` and what is left of them allow."""
     table, found, left = CONV_TILES[isa], Counter(), channels
     while left > 0:
         width = max(w for w in table if w <= min(ob, ceil_div(left, BLOCK)))

@@ -1,5 +1,0 @@
-"""theory - executed, itemised."""
-
-
-def itemise(step, executed):
-    return {}

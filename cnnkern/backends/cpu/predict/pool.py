@@ -1,0 +1,46 @@
+"""Pooling: windows clipped at the border of the image, combined channel by channel."""
+
+from __future__ import annotations
+
+from ....ops.base import Counts
+from ..buffers import Tensor
+from ..calls import NativeCall
+from .geometry import ceil_div, round_up
+
+JOINS = {"max": "max", "avg": "add", "sum": "add"}
+
+
+def windows(outputs: int, size: int, taps: int, stride: int, dilation: int, pad: int) -> list[int]:
+    """Per output of an axis, the taps that lie inside the image."""
+    return [sum(0 <= o * stride - pad + t * dilation < size for t in range(taps)) for o in range(outputs)]
+
+
+def grids(outputs: int, size: int) -> list[int]:
+    """The same for `outputs` windows that tile the axis, overlapping where they must."""
+    return [ceil_div((o + 1) * size, outputs) - o * size // outputs for o in range(outputs)]
+
+
+def axes(call: NativeCall) -> tuple[list[int], list[int]]:
+    """Taps per output row and per output column."""
+    x, y, o = call.tensors["x"].sizes, call.tensors["y"].sizes, call.options
+    if call.method != "add_pool":
+        return grids(y[1], x[1]), grids(y[2], x[2])
+    return tuple(
+        windows(y[1 + i], x[1 + i], o["kernel"][i], o["stride"][i], o["dilation"][i], o["pad"][2 * i]) for i in (0, 1)
+    )
+
+
+def executed(call: NativeCall, isa: str, width: int) -> Counts:
+    return pooled(call.tensors["y"], call.options.get("kind", "avg"), *axes(call), width)
+
+
+def pooled(y: Tensor, kind: str, rows: list[int], columns: list[int], width: int) -> Counts:
+    """A window of T taps takes T - 1 combinations, and an average a multiplication; without taps it is only filled."""
+    n, p, q, c = y.sizes
+    taps = n * sum(rows) * sum(columns)
+    filled = n * sum(map(bool, rows)) * sum(map(bool, columns))
+    lanes = round_up(c, width)
+    joins = Counts(**{JOINS[kind]: (taps - filled) * lanes})
+    return joins + Counts(
+        mul=filled * lanes if kind == "avg" else 0, bytes_read=4 * taps * c, bytes_written=4 * n * p * q * c
+    )
