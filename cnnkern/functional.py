@@ -88,15 +88,19 @@ def separable_conv2d(
         >>> cnnkern.separable_conv2d(x, d, np.ones((256, 3, 1, 1), np.float32)).shape
         (1, 256, 8, 8)
     """
-    channels = as_image("x", x, layout).shape[1]
-    if as_array("pointwise_weight", pointwise_weight, 4).shape[2:] != (1, 1):
-        raise ValueError(f"pointwise_weight must have shape (K, C M, 1, 1), got {pointwise_weight.shape}")
-    if as_array("depthwise_weight", depthwise_weight, 4).shape[1] != 1:
-        raise ValueError(f"depthwise_weight must have shape (C M, 1, R, S), got {depthwise_weight.shape}")
-    common = {"precision": precision, "layout": layout, "backend": backend}
-    depthwise = {"groups": channels, "activation": depthwise_activation, **common}
-    middle = conv2d(x, depthwise_weight, depthwise_bias, stride, padding, dilation, **depthwise)
-    return conv2d(middle, pointwise_weight, bias, activation=activation, out=out, **common)
+    x, first = as_image("x", x, layout), as_array("depthwise_weight", depthwise_weight, 4)
+    second = as_array("pointwise_weight", pointwise_weight, 4)
+    if first.shape[1] != 1:
+        raise ValueError(f"depthwise_weight must have shape (C M, 1, R, S), got {first.shape}")
+    if second.shape[1:] != (len(first), 1, 1):
+        raise ValueError(f"pointwise_weight must have shape (K, {len(first)}, 1, 1), got {second.shape}")
+    stride, dilation = as_pair("stride", stride), as_pair("dilation", dilation)
+    padding = padding_for(padding, x, first.shape[2:], stride, dilation)
+    spec = ops.Conv2dSpec(stride, padding, dilation, x.shape[1], *split_activation(depthwise_activation))
+    biases = [as_array(n, v, optional=True) for n, v in (("depthwise_bias", depthwise_bias), ("bias", bias))]
+    y = run(spec, (x, first, biases[0], None), backend, precision)
+    spec = ops.Conv2dSpec((1, 1), 0, (1, 1), 1, *split_activation(activation))
+    return run(spec, (y, second, biases[1], None), backend, precision, layout, out)
 
 
 def locally_connected2d(

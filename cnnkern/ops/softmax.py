@@ -31,11 +31,11 @@ class SoftmaxSpec(Spec):
 
     def theory(self, x):
         length = self.reduction(x)
-        rows = product(x) // length if length else 0
+        rows = product(x) // length
         last = Counts(add=length) if self.log else Counts(mul=length)
         row = Counts(max=length - 1, add=2 * length - 1, special=length + 1) + last
         return row * rows + Counts(**io_bytes([x], [x]))
 
     def reduction(self, x):
         """K = L."""
-        return x[check_axis(self.op, self.axis, len(x))]
+        return max(1, x[check_axis(self.op, self.axis, len(x))])
