@@ -19,7 +19,8 @@ from cnnkern.ops.base import Shape, Spec
 
 CHANNELS = st.sampled_from([1, 2, 3, 4, 8, 16, 17, 31, 33, 48])
 BATCH = st.sampled_from([0, 1, 1, 1, 2, 3])
-MEMORY = ("plain", "channels_last", "strided", "reversed", "unaligned", "read_only")
+MEMORY = ("plain", "channels_last", "strided", "reversed", "read_only")  # what backends take
+ODD_MEMORY = (*MEMORY, "unaligned")  # what the functions take
 ACTIVATIONS = st.sampled_from([None, None, *ops.ACTIVATIONS])
 CONV_ALGOS = tuple(a for a in ops.CONV_ALGOS if a != "auto")
 
