@@ -149,4 +149,4 @@ def _dense(array: np.ndarray, layout: str | None) -> np.ndarray:
     """The array's memory in C order of its layout, copied only where it is not."""
     if array.ndim == 4 and layout == "NHWC":
         array = array.transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(array)
+    return np.require(array, requirements=("C", "ALIGNED"))
