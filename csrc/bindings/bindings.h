@@ -20,6 +20,9 @@ TensorRef tensor_ref(const Program& program, const py::object& tensor, const cha
 // An optional float32 C-contiguous array with exactly `floats` values.
 const float* float_data(const py::object& array, int64_t floats, const char* what);
 
+// "" (none), "relu", "leaky_relu", ...; std::invalid_argument for other names.
+Act act_of(const std::string& name);
+
 py::dict py_conv_select(const std::string& isa, const py::dict& shape, const std::string& algo, bool strict,
                         bool channels_last, int64_t x_px, bool flat);
 

@@ -4,9 +4,16 @@
 
 #include "conv_tile.inl"
 #include "conv_depthwise.inl"
+#include "tail.inl"
 #include "copy.inl"
+#include "vmath.inl"
 #include "act.inl"
+#include "eltwise.inl"
+#include "norm.inl"
 #include "peak.inl"
+#include "pool.inl"
+#include "reorder.inl"
+#include "softmax.inl"
 #include "winograd.inl"
 
 static void set_counters(Counters* c) { counters = c; }
@@ -30,6 +37,11 @@ static inline KernelTable make_table(const char* isa) {
   t.wino_out[2] = wino_out<V, 2>;
   t.wino_out[4] = wino_out<V, 4>;
   fill_act<V>(&t);
+  fill_eltwise<V>(&t);
+  fill_norm<V>(&t);
+  fill_pool<V>(&t);
+  fill_reorder<V>(&t);
+  fill_softmax<V>(&t);
   t.copy = copy_row<V>;
   t.fill = fill_row<V>;
   t.peak_fma = peak_fma<V>;

@@ -6,6 +6,7 @@
 
 namespace cnnkern {
 namespace avx2 {
+namespace {  // internal linkage, and so for every leaf on these verbs, inlined or not
 
 static const int32_t kMaskWindow[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 
@@ -43,8 +44,32 @@ struct Verbs {
     return _mm256_blendv_ps(_mm256_max_ps(b, a), b, _mm256_cmp_ps(b, b, _CMP_UNORD_Q));
   }
   static inline vec round(vec a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-  static inline vec pow2(vec a) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(a), _mm256_set1_epi32(127)), 23));
+  static inline vec pow2(__m256i n) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
+  }
+  // In two steps, so that each power is a normal number.
+  static inline vec scale2(vec a, vec n) {
+    const __m256i i = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(i, 1);
+    return _mm256_mul_ps(_mm256_mul_ps(a, pow2(half)), pow2(_mm256_sub_epi32(i, half)));
+  }
+  static inline vec exponent(vec a) {
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_srli_epi32(_mm256_castps_si256(a), 23), _mm256_set1_epi32(127)));
+  }
+  static inline vec mantissa(vec a) {
+    const vec bits = _mm256_and_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffff)));
+    return _mm256_or_ps(bits, _mm256_set1_ps(1));
+  }
+  static inline vec abs(vec a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+  static inline vec with_sign(vec a, vec b) { return _mm256_or_ps(abs(a), _mm256_and_ps(_mm256_set1_ps(-0.0f), b)); }
+  static inline vec head(vec a) { return _mm256_and_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(~0xfff))); }
+  static inline vec keep_n(vec a, int64_t n) { return _mm256_and_ps(a, _mm256_castsi256_ps(mask(n))); }
+  static inline vec load_or(const float* p, int64_t n, float other) {
+    return _mm256_blendv_ps(_mm256_set1_ps(other), load_n(p, n), _mm256_castsi256_ps(mask(n)));
+  }
+  static inline void zip(vec a, vec b, vec* lo, vec* hi) {
+    const vec l = _mm256_unpacklo_ps(a, b), h = _mm256_unpackhi_ps(a, b);
+    *lo = _mm256_permute2f128_ps(l, h, 0x20);
+    *hi = _mm256_permute2f128_ps(l, h, 0x31);
   }
   static inline vec select_lt(vec a, vec b, vec x, vec y) {
     return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
@@ -70,5 +95,6 @@ struct Verbs {
   }
 };
 
+}  // namespace
 }  // namespace avx2
 }  // namespace cnnkern

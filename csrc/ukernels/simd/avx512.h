@@ -6,6 +6,7 @@
 
 namespace cnnkern {
 namespace avx512 {
+namespace {  // internal linkage, and so for every leaf on these verbs, inlined or not
 
 struct Verbs {
   using vec = __m512;
@@ -38,12 +39,34 @@ struct Verbs {
   static inline vec min(vec a, vec b) { return _mm512_min_ps(a, b); }
   // The larger one; NaN if either is NaN.
   static inline vec max_nan(vec a, vec b) {
-    return _mm512_mask_mov_ps(_mm512_max_ps(b, a), _mm512_cmp_ps_mask(b, b, _CMP_UNORD_Q), b);
+    return _mm512_mask_max_ps(b, _mm512_cmp_ps_mask(b, b, _CMP_ORD_Q), b, a);
   }
   static inline vec round(vec a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-  // 2^a for integral a in [-126, 127].
-  static inline vec pow2(vec a) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(127)), 23));
+  // a * 2^n for integral n in [-250, 250]; gradual underflow and overflow to infinity as IEEE says. n is not looked at
+  // where a is NaN.
+  static inline vec scale2(vec a, vec n) { return _mm512_scalef_ps(a, n); }
+  // a = mantissa * 2^exponent with the mantissa in [1, 2), for normal positive a.
+  static inline vec exponent(vec a) { return _mm512_getexp_ps(a); }
+  static inline vec mantissa(vec a) { return _mm512_getmant_ps(a, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero); }
+  static inline vec abs(vec a) { return _mm512_abs_ps(a); }
+  // |a| with the sign of b.
+  static inline vec with_sign(vec a, vec b) {
+    const vec sign = _mm512_set1_ps(-0.0f);
+    return _mm512_or_ps(_mm512_andnot_ps(sign, a), _mm512_and_ps(sign, b));
+  }
+  // The upper 12 bits of the significand, the rest zero: its square is exact.
+  static inline vec head(vec a) { return _mm512_and_ps(a, _mm512_castsi512_ps(_mm512_set1_epi32(~0xfff))); }
+  // The first n >= 0 lanes, zero beyond them.
+  static inline vec keep_n(vec a, int64_t n) { return _mm512_maskz_mov_ps(mask(n), a); }
+  // load_n with `other` instead of zero in the lanes beyond n.
+  static inline vec load_or(const float* p, int64_t n, float other) {
+    return _mm512_mask_loadu_ps(_mm512_set1_ps(other), mask(n), p);
+  }
+  // (a0 b0 a1 b1 ...), its first half and its second.
+  static inline void zip(vec a, vec b, vec* lo, vec* hi) {
+    const __m512i l = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    *lo = _mm512_permutex2var_ps(a, l, b);
+    *hi = _mm512_permutex2var_ps(a, _mm512_add_epi32(l, _mm512_set1_epi32(8)), b);
   }
   // a < b ? x : y, lane by lane.
   static inline vec select_lt(vec a, vec b, vec x, vec y) {
@@ -70,5 +93,6 @@ struct Verbs {
   }
 };
 
+}  // namespace
 }  // namespace avx512
 }  // namespace cnnkern

@@ -1,7 +1,8 @@
 // counting<Verbs>: the verbs of an ISA, at its width, adding up every lane's operation and every byte moved.
 // Values are computed as well, so a counted run is a real run. Included inside an ISA's namespace.
 //
-// What stays uncounted: constants (zero, set1), pointer work, prefetches, and whatever the compiler keeps on the stack.
+// What stays uncounted: constants (zero, set1), what only picks bits or lanes (abs, with_sign, head, exponent, mantissa,
+// keep_n, zip), pointer work, prefetches, and whatever the compiler keeps on the stack.
 
 static thread_local Counters* counters = nullptr;
 
@@ -81,10 +82,21 @@ struct counting {
     counters->add += width;
     return B::round(a);
   }
-  static inline vec pow2(vec a) {
+  static inline vec scale2(vec a, vec n) {
     counters->mul += width;
-    return B::pow2(a);
+    return B::scale2(a, n);
   }
+  static inline vec exponent(vec a) { return B::exponent(a); }
+  static inline vec mantissa(vec a) { return B::mantissa(a); }
+  static inline vec abs(vec a) { return B::abs(a); }
+  static inline vec with_sign(vec a, vec b) { return B::with_sign(a, b); }
+  static inline vec head(vec a) { return B::head(a); }
+  static inline vec keep_n(vec a, int64_t n) { return B::keep_n(a, n); }
+  static inline vec load_or(const float* p, int64_t n, float other) {
+    counters->bytes_read += 4 * clip(n);
+    return B::load_or(p, n, other);
+  }
+  static inline void zip(vec a, vec b, vec* lo, vec* hi) { B::zip(a, b, lo, hi); }
   static inline vec select_lt(vec a, vec b, vec x, vec y) {
     counters->max += width;
     return B::select_lt(a, b, x, y);
@@ -112,4 +124,10 @@ static inline void move_scalar(float* y, const float* x) {
     counters->bytes_written += 4;
   }
   *y = *x;
+}
+
+template <class V>
+static inline void store_scalar(float* y, float value) {
+  if constexpr (V::counted) counters->bytes_written += 4;
+  *y = value;
 }

@@ -6,11 +6,13 @@
 
 namespace cnnkern {
 namespace vec128 {
+namespace {  // internal linkage, and so for every leaf on these verbs, inlined or not
 
 struct Verbs {
   typedef float vec __attribute__((vector_size(16)));
   typedef float loose __attribute__((vector_size(16), aligned(4), may_alias));
   typedef int32_t ivec __attribute__((vector_size(16)));
+  typedef uint32_t uvec __attribute__((vector_size(16)));
   static constexpr int width = 4;
   static constexpr int registers = 16;
   static constexpr bool counted = false;
@@ -50,9 +52,34 @@ struct Verbs {
     vec magic = set1(12582912.0f);
     return (a + magic) - magic;
   }
-  static inline vec pow2(vec a) {
-    ivec i = {(int32_t)a[0], (int32_t)a[1], (int32_t)a[2], (int32_t)a[3]};
-    return (vec)((i + 127) << 23);
+  static inline ivec bits(int32_t x) { return ivec{x, x, x, x}; }
+  static inline vec pow2(ivec n) { return (vec)((uvec)(n + 127) << 23); }
+  // In two steps, so that each power is a normal number. The low bits of n + 1.5 * 2^23 are n as an integer.
+  static inline vec scale2(vec a, vec n) {
+    const vec magic = set1(12582912.0f);
+    const ivec i = (ivec)((uvec)(n + magic) - (uvec)magic), half = i >> 1;
+    return a * pow2(half) * pow2(i - half);
+  }
+  static inline vec exponent(vec a) {
+    const ivec i = ((ivec)a >> 23) - 127;
+    return vec{(float)i[0], (float)i[1], (float)i[2], (float)i[3]};
+  }
+  static inline vec mantissa(vec a) { return (vec)(((ivec)a & bits(0x7fffff)) | bits(0x3f800000)); }
+  static inline vec abs(vec a) { return (vec)((ivec)a & bits(0x7fffffff)); }
+  static inline vec with_sign(vec a, vec b) { return (vec)(((ivec)b & ~bits(0x7fffffff)) | (ivec)abs(a)); }
+  static inline vec head(vec a) { return (vec)((ivec)a & bits(~0xfff)); }
+  static inline vec keep_n(vec a, int64_t n) {
+    for (int i = 0; i < 4; ++i) a[i] = i < n ? a[i] : 0;
+    return a;
+  }
+  static inline vec load_or(const float* p, int64_t n, float other) {
+    vec v = set1(other);
+    for (int64_t i = 0; i < (n < 4 ? n : 4); ++i) v[i] = p[i];
+    return v;
+  }
+  static inline void zip(vec a, vec b, vec* lo, vec* hi) {
+    *lo = vec{a[0], b[0], a[1], b[1]};
+    *hi = vec{a[2], b[2], a[3], b[3]};
   }
   static inline vec select_lt(vec a, vec b, vec x, vec y) { return pick(a < b, x, y); }
   static inline float reduce_add(vec a) { return (a[0] + a[2]) + (a[1] + a[3]); }
@@ -69,5 +96,6 @@ struct Verbs {
   }
 };
 
+}  // namespace
 }  // namespace vec128
 }  // namespace cnnkern
