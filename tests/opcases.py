@@ -65,7 +65,7 @@ def laid_out(a: np.ndarray, memory: str) -> np.ndarray:
         wide = np.full((*a.shape[:-1], 2 * a.shape[-1] + 1), np.nan, np.float32)
         wide[..., 1::2] = a
         return wide[..., 1::2]
-    if memory == "reversed":
+    if memory == "reversed" and a.ndim:
         return a[(slice(None, None, -1),) * a.ndim].copy()[(slice(None, None, -1),) * a.ndim]
     if memory == "unaligned":
         moved = np.zeros(a.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(a.shape)
@@ -118,16 +118,19 @@ def window(draw, **options):
 
 
 @st.composite
-def conv2d(draw, kernel=None, plain: bool = False, depthwise: bool = False):
-    """`plain`: stride and dilation 1; `kernel`: forced; `depthwise`: one input channel per group."""
+def conv2d(draw, kernel=None, plain: bool = False, padded: bool = True, kinds=("dense", "dense", "grouped", "depthwise")):
+    """`kernel`: forced; `plain`: stride and dilation 1; `kinds`: of groups, depthwise having one input channel each."""
     w = draw(window())
+    if not padded:
+        w["hw"] = tuple(size + sum(pads) for size, pads in zip(w["hw"], w["padding"]))
+        w["padding"] = ((0, 0), (0, 0))
     if kernel is not None:
         w["kernel"] = kernel
         w["hw"] = tuple(s + d * k for s, d, k in zip(w["hw"], w["dilation"], kernel))
     if plain:
         w["stride"] = w["dilation"] = (1, 1)
         w["hw"] = tuple(size + 2 for size in w["hw"])
-    kind = "depthwise" if depthwise else draw(st.sampled_from(["dense", "dense", "grouped", "depthwise"]))
+    kind = draw(st.sampled_from(kinds))
     if kind == "dense":
         groups, c_group, k_group = 1, draw(CHANNELS), draw(CHANNELS)
     elif kind == "grouped":

@@ -43,24 +43,42 @@ def test_equals_oracle(engine, op, data):
     check(engine, case, data.draw(st.sampled_from(["none", "plain", "channels_last", "strided"])))
 
 
-# What each algorithm must serve. Others may serve more, or say that they cannot.
-SERVED = {
+MUST_SERVE = {
     "direct": conv2d(),
     "im2col": conv2d(),
-    "pointwise": conv2d(kernel=(1, 1), plain=True),
-    "depthwise": conv2d(depthwise=True),
-    "winograd": conv2d(kernel=(3, 3), plain=True),
+    "pointwise": conv2d(kernel=(1, 1), plain=True, padded=False, kinds=["dense"]),
+    "depthwise": conv2d(kinds=["depthwise"]),
+    "winograd": conv2d(kernel=(3, 3), plain=True, kinds=["dense"]),
 }
+MAY_REFUSE = {
+    "pointwise": conv2d(kernel=(1, 1)),
+    "depthwise": conv2d(),
+    "winograd": conv2d(kernel=(3, 3)),
+}
+
+
+def forced(algo: str, case: Case) -> Case:
+    return Case(ops.Conv2dSpec(**{**vars(case.spec), "algo": algo}), case.shapes, case.seed, case.memory)
 
 
 @pytest.mark.parametrize("engine", engines(native_only=True))
 @pytest.mark.parametrize("algo", CONV_ALGOS)
-@examples(25)
+@examples(20)
 @given(data=st.data())
 def test_forced_algorithm_equals_oracle(engine, algo, data):
-    case = data.draw(cases(SERVED[algo], memory=("plain", "channels_last")))
-    spec = ops.Conv2dSpec(**{**vars(case.spec), "algo": algo})
-    check(engine, Case(spec, case.shapes, case.seed, case.memory))
+    check(engine, forced(algo, data.draw(cases(MUST_SERVE[algo], memory=("plain", "channels_last")))))
+
+
+@pytest.mark.parametrize("engine", engines(native_only=True))
+@pytest.mark.parametrize("algo", MAY_REFUSE)
+@examples(10)
+@given(data=st.data())
+def test_forced_algorithm_is_right_or_refuses(engine, algo, data):
+    case = forced(algo, data.draw(cases(MAY_REFUSE[algo], memory=("plain",))))
+    try:
+        check(engine, case)
+    except UnsupportedError as error:
+        assert algo in str(error) and "direct" in str(error)
 
 
 @pytest.mark.parametrize("engine", engines(native_only=True))
@@ -93,6 +111,8 @@ LARGER = [
     ops.Conv2dSpec(2, 1, groups=40, activation="relu6"), ((1, 40, 57, 57), (80, 1, 3, 3), (80,), None),
     ops.Conv2dSpec(1, 1, groups=8), ((1, 64, 14, 14), (128, 8, 3, 3), None, None),
     ops.Conv2dSpec((1, 1), ((0, 0), (3, 3))), ((1, 48, 17, 17), (33, 48, 1, 7), None, None),
+    ops.Conv2dSpec(1, 1, algo="winograd"), ((1, 512, 14, 14), (40, 512, 3, 3), None, None),
+    ops.Conv2dSpec(1, 1, algo="winograd"), ((2, 20, 57, 55), (30, 20, 3, 3), (30,), None),
     ops.Conv2dSpec(4, 2), ((1, 3, 224, 224), (16, 3, 11, 11), (16,), None),
     ops.LinearSpec("relu"), ((5, 1025), (333, 1025), (333,)),
     ops.LinearSpec(), ((1, 2048), (1000, 2048), None),
@@ -111,14 +131,16 @@ LARGER = [
     ops.ChannelShuffleSpec(2), ((1, 116, 14, 14),),
 ]  # fmt: skip
 LARGER = list(zip(LARGER[::2], LARGER[1::2]))
+STRICT = [(spec, shapes) for spec, shapes in LARGER if getattr(spec, "algo", "") == "auto"]  # where precision matters
 
 
 @pytest.mark.parametrize("engine", engines(native_only=True))
-@pytest.mark.parametrize("precision", ["float32", "strict"])
-@pytest.mark.parametrize(("spec", "shapes"), LARGER, ids=lambda v: getattr(v, "op", ""))
+@pytest.mark.parametrize(
+    ("precision", "spec", "shapes"),
+    [*(("float32", *problem) for problem in LARGER), *(("strict", *problem) for problem in STRICT)],
+    ids=lambda v: getattr(v, "op", v if isinstance(v, str) else ""),
+)
 def test_larger(engine, precision, spec, shapes, rng):
-    if precision == "strict" and spec.op != "conv2d":
-        pytest.skip("strict differs from float32 in convolution alone")
     seed = int(rng.integers(2**32))
     check(engine, Case(spec, shapes, seed, "channels_last" if seed % 2 else "plain"), precision=precision)
 
