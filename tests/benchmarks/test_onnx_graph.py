@@ -25,7 +25,7 @@ SHAPES = {
     "squeezenet1_1": (3, 65, 65),  # concat, pools with ceil_mode
     "mobilenet_v2": (3, 33, 33),  # batch norm, relu6, depthwise, add
     "shufflenet_v2_x1_0": (3, 32, 32),  # slice, channel shuffle
-    "efficientnet_b0": (3, 128, 128),  # silu, sigmoid, mul; smaller inputs overdrive its random weights
+    "efficientnet_b0": (3, 33, 33),  # silu, sigmoid, mul
 }
 
 
