@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +33,7 @@ WEIGHTS = {
     "batch_norm": (1, 2, 3, 4),
 }
 PRECISIONS = ("float32", "strict")
+MAX_PLANS = 32  # eager plans kept; each holds an arena of its operands' size
 
 
 class CpuBackend:
@@ -49,6 +52,7 @@ class CpuBackend:
 
         self._core = _core
         self.isa: str = _core.resolve_isa(isa or config.get("isa") or "")
+        self._plans = _Kept(MAX_PLANS)
 
     def available(self) -> str:
         return ""
@@ -59,15 +63,21 @@ class CpuBackend:
     def call(
         self, spec: Spec, arrays: Sequence[Any], out=None, *, precision: str = "float32", threads: int | None = None
     ) -> tuple[Any, ...]:
-        """One operation, planned like a network of one layer."""
+        """One operation, planned like a network of one layer. Plans without weights are kept; weights may have changed
+        between two calls, so what packs them is made anew."""
         if getattr(spec, "return_indices", False):
             return self._reference_call(spec, arrays, out)
+        threads = config.get_num_threads() if threads is None else threads
+        layouts = tuple("" if a is None else _layout(a) for a in arrays), "NCHW" if out is None else _layout(out)
+        key = (spec, tuple(None if a is None else a.shape for a in arrays), layouts, precision, threads)
+        made = self._plans.get(key)
         graph, weights, inputs = _one_node(spec, arrays)
-        names = graph.inputs
-        layouts = {name: _layout(array) for name, array in zip(names, inputs)}
-        layouts[graph.outputs[0]] = "NCHW" if out is None else _layout(out)
-        made = self._compile(graph, weights, precision, threads, layouts)
-        return (made(dict(zip(names, inputs)), out),)
+        if made is None:
+            external = {name: _layout(array) for name, array in zip(graph.inputs, inputs)}
+            made = self._compile(graph, weights, precision, threads, {**external, graph.outputs[0]: layouts[1]})
+            if not weights:
+                self._plans.keep(key, made)
+        return (made(inputs, out),)
 
     def compile(
         self,
@@ -132,6 +142,25 @@ class CpuBackend:
     def _reference_call(self, spec: Spec, arrays, out):
         warn_once(("cpu", spec.op, "indices"), f"{spec.op} with indices runs on the reference")
         return reference.ReferenceBackend().call(spec, arrays, out=out)
+
+
+class _Kept:
+    """The last few executables by key, for several threads."""
+
+    def __init__(self, limit: int):
+        self._limit, self._items, self._lock = limit, OrderedDict(), threading.Lock()
+
+    def get(self, key) -> Executable | None:
+        with self._lock:
+            if key in self._items:
+                self._items.move_to_end(key)
+            return self._items.get(key)
+
+    def keep(self, key, made: Executable) -> None:
+        with self._lock:
+            self._items[key] = made
+            while len(self._items) > self._limit:
+                self._items.popitem(last=False)
 
 
 def _reference_run(spec: Spec):
