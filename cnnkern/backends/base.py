@@ -44,8 +44,9 @@ class Backend(Protocol):
     def passes(self) -> list[Callable[[Graph, dict], tuple[Graph, dict]]]:
         """The graph passes this backend wants, in order; each takes and returns (graph, weights)."""
 
-    def call(self, spec: Spec, arrays: Sequence[Any], out=None) -> tuple[Any, ...]:
-        """One eager operation on NCHW-shaped arrays (any strides); returns fresh arrays, or fills `out`."""
+    def call(self, spec: Spec, arrays: Sequence[Any], out=None, *, precision: str = "float32") -> tuple[Any, ...]:
+        """One eager operation on NCHW-shaped arrays (any strides, whole floats); returns fresh arrays, or fills `out`
+        (operations with one output). UnsupportedError: a precision or a forced algorithm it cannot serve."""
 
     def compile(self, graph: Graph, weights: dict, *, precision: str = "float32", threads: int | None = None, **options):
         """A batch-bound graph (after passes) and its weights -> an executable (graph/executor.py)."""
