@@ -65,7 +65,7 @@ def run(
     shapes = spec.infer(*(None if a is None else a.shape for a in arrays))
     chosen = backends.get(backend)
     precision = config.get("precision") if precision is None else as_choice("precision", precision, config.PRECISIONS)
-    if isinstance(spec, Conv2dSpec) and spec.algo == "auto":
+    if isinstance(spec, Conv2dSpec) and spec.algo == "auto" and config.get("conv_algo") != "auto":
         spec = replace(spec, algo=config.get("conv_algo"))
     target = _target(out, shapes, layout, getattr(chosen, "dtype", None) or np.float32)
     # A kernel may not read what it has written, and writes whole floats.

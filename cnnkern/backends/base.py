@@ -48,5 +48,7 @@ class Backend(Protocol):
         """One eager operation on NCHW-shaped arrays (any strides, whole floats); returns fresh arrays, or fills `out`
         (operations with one output). UnsupportedError: a precision or a forced algorithm it cannot serve."""
 
-    def compile(self, graph: Graph, weights: dict, *, precision: str = "float32", threads: int | None = None, **options):
+    def compile(
+        self, graph: Graph, weights: dict, *, precision: str = "float32", threads: int | None = None, **options: Any
+    ):
         """A batch-bound graph (after passes) and its weights -> an executable (graph/executor.py)."""

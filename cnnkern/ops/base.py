@@ -53,7 +53,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Spec:
-    """One operation's attributes. Subclasses are frozen dataclasses, hashable, in NCHW terms whatever the memory layout.
+    """One operation's attributes. Subclasses are frozen dataclasses, hashable, in NCHW terms whatever the layout.
 
     Inputs are positional, as in the graph; an absent optional input is None (as a shape) or "" (as a value's name).
     """
