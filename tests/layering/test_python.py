@@ -30,6 +30,12 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "backends.base": ({"graph.ir", "ops"}, set()),
     "backends.reference": ({"backends.base", "backends.trace", "graph", "ops", "config", "errors"}, {"numpy"}),
     "backends.cpu.predict": ({"backends.cpu", "graph", "ops"}, {"numpy"}),  # shares nothing with the drivers
+    # Says what the drivers will execute without asking them, or sharing a line with them.
+    "backends.cpu.predict": ({"backends.cpu.predict", "backends.cpu.buffers", "backends.cpu.calls", "ops"}, set()),
+    "backends.cpu.itemise": (
+        {"backends.base", "backends.cpu.predict", "backends.cpu.itemise", "ops"},
+        set(),
+    ),
     "backends.cuda": ({"backends", "graph", "ops", "config", "errors"}, {"numpy", "cupy"}),
     "_dispatch": ({"backends", "ops", "config", "errors", "testing"}, {"numpy"}),
     "functional": ({"_dispatch", "ops", "config", "errors"}, {"numpy"}),
