@@ -156,12 +156,15 @@ def _items(itemised: Mapping[str, Any] | None) -> dict[str, Counts] | None:
     return {name: c if isinstance(c, Counts) else Counts(fma=int(c)) for name, c in itemised.items()}
 
 
+def _kinds(predicted: Counts | None) -> tuple[str, ...]:
+    """What is compared. A prediction that leaves bytes at 0 makes no claim about them."""
+    return OPERATIONS + (BYTES if predicted is not None and predicted.bytes else ())
+
+
 def _differences(predicted: Counts, executed: Counts) -> list[str]:
-    """Bytes are compared where they are predicted: a prediction that leaves them at 0 makes no claim about them."""
-    kinds = OPERATIONS + (BYTES if predicted.bytes else ())
     return [
         f"predicted {getattr(predicted, kind):,} {kind}, executed {getattr(executed, kind):,}"
-        for kind in kinds
+        for kind in _kinds(predicted)
         if getattr(predicted, kind) != getattr(executed, kind)
     ]
 
