@@ -13,9 +13,9 @@ The tolerance is in units of the float32 epsilon, 2**-23, with K the reduction l
 of a sum of K terms of random size add like a random walk, so
 
     tolerance = epsilon (A + sqrt(K))         A by operation, see ROUNDING; 0 for what rounds nothing
-    tolerance = epsilon (64 + 1.5 sqrt(K))    where Winograd may run: F(4x4,3x3) multiplies its inputs by up to 5 and
-                                              its sums by up to 8, which costs about 50 epsilon already with one
-                                              channel; 2e-5 at 512 channels (Lavin and Gray, 2015)
+    tolerance = epsilon (40 + sqrt(K))        where Winograd may run: F(4x4,3x3) multiplies its inputs and its sums
+                                              before they cancel, which costs tens of epsilon already with one
+                                              channel; 1.3e-5 at 512 channels (Lavin and Gray, 2015)
 
 plus the activation's own. Systematic data (all elements equal) can do worse than a random walk: use random data.
 """
@@ -37,7 +37,7 @@ from .ops.base import Spec
 EPSILON = 2.0**-23
 SMALLEST = 2.0**-149  # the float32 grid below the normal range
 DEFAULT_REDUCTION = 4608  # K where no shapes are given: 3x3 over 512 channels
-WINOGRAD_BASE, WINOGRAD_GROWTH = 64.0, 1.5
+WINOGRAD_BASE, WINOGRAD_GROWTH = 40.0, 1.0
 
 # A: the roundings of one output beside its sum, in epsilon. Operations without an entry only move data: tolerance 0.
 ROUNDING = {

@@ -9,10 +9,16 @@
 namespace cnnkern {
 namespace {
 
-// G of F(M, 3), points 0, 1, -1, (2, -2,) infinity: rows are positions, columns filter taps.
+// G of F(2, 3), points 0, 1, -1, infinity: rows are positions, columns filter taps.
 constexpr double kG2[4][3] = {{1, 0, 0}, {.5, .5, .5}, {.5, -.5, .5}, {0, 0, 1}};
-constexpr double kG4[6][3] = {{1. / 4, 0, 0},           {-1. / 6, -1. / 6, -1. / 6}, {-1. / 6, 1. / 6, -1. / 6},
-                              {1. / 24, 1. / 12, 1. / 6}, {1. / 24, -1. / 12, 1. / 6}, {0, 0, 1}};
+// G of F(4, 3), points 0, 3/4, -3/4, 3/2, -3/2, infinity: (1, x, x^2) over the product of x's distances to the others.
+constexpr double kNear = 2 * .5625 * (.5625 - 2.25), kFar = 2 * 2.25 * (2.25 - .5625);
+constexpr double kG4[6][3] = {{1 / (.5625 * 2.25), 0, 0},
+                              {1 / kNear, .75 / kNear, .5625 / kNear},
+                              {1 / kNear, -.75 / kNear, .5625 / kNear},
+                              {1 / kFar, 1.5 / kFar, 2.25 / kFar},
+                              {1 / kFar, -1.5 / kFar, 2.25 / kFar},
+                              {0, 0, 1}};
 
 class ConvWinograd final : public Op {
  public:

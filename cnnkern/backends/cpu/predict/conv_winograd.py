@@ -9,8 +9,8 @@ from .geometry import ceil_div, overlap, pieces, shares
 from .tiles import Epilogue, conv_tiles, panels, row_act
 
 # One dimension of a transform, per lane: of m + 2 inputs, and back to m outputs.
-FORWARD = {2: Counts(add=4), 4: Counts(fma=8, add=4)}
-BACK = {2: Counts(add=4), 4: Counts(fma=3, add=7)}
+FORWARD = {2: Counts(add=4), 4: Counts(fma=12)}
+BACK = {2: Counts(add=4), 4: Counts(fma=4, mul=2, add=6)}
 
 
 def grid(conv: Conv) -> tuple[int, int]:
