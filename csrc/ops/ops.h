@@ -2,6 +2,7 @@
 // been checked by the caller (bindings/bind_ops.cpp).
 //
 // What is computed does not depend on the team: work is split along images, rows, pixels and blocks of channels only.
+// Activation, binary, affine, lrn and softmax may write over x; the others may not.
 #pragma once
 
 #include "op.h"
