@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from nativeops import KINDS, check, extras, isas, lanes, native, times, width, windows
+from nativeops import KINDS, _core, check, extras, isas, lanes, native, nhwc, times, view, width, windows
 
 from cnnkern import ops, testing
 
@@ -304,3 +304,27 @@ def test_softmax_of_infinities(isa):
     x[3, 5] = np.inf
     for log in (False, True):
         check(isa, ops.SoftmaxSpec(1, log), lambda p, x, y, log=log: p.add_softmax(x, y, log), [x], 0)
+
+
+@isas
+def test_in_place(isa, rng):
+    """The ops that may write over their input give the same bits as beside it."""
+    x = rng.standard_normal((2, 21, 3, 5), np.float32)
+    other = rng.standard_normal(x.shape, np.float32)
+    vector = rng.standard_normal(21).astype(np.float32)
+    for add in [
+        lambda p, a, b, y: p.add_activation(a, y, "gelu"),
+        lambda p, a, b, y: p.add_binary(a, b, y, "mul", "silu"),
+        lambda p, a, b, y: p.add_binary(b, a, y, "add"),
+        lambda p, a, b, y: p.add_affine(a, y, vector, vector, "relu"),
+        lambda p, a, b, y: p.add_lrn(a, y, 5, 1.0, 0.75, 1.0),
+        lambda p, a, b, y: p.add_softmax(a, y),
+        lambda p, a, b, y: p.add_softmax(a, y, True),
+    ]:
+        beside, _ = native(isa, add, [x, other], x.shape, 3)
+        buffers = [nhwc(x, 3), nhwc(other, 3)]
+        program = _core.Program(isa, 2, 0, [b.size for b in buffers], 0)
+        a, b = (view(i + 1, buffer, 21) for i, buffer in enumerate(buffers))
+        add(program, a, b, a)
+        program.run(program.new_context(), buffers)
+        assert np.array_equal(buffers[0][..., :21].transpose(0, 3, 1, 2), beside)
