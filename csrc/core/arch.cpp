@@ -44,8 +44,10 @@ bool cpu_runs(Isa isa) {
   const uint64_t saved = saved_states();
   const bool avx2 = bit(leaf1, 28) && bit(leaf1, 12) && bit(leaf7, 5) && (saved & ymm) == ymm;  // AVX, FMA, AVX2
   switch (isa) {
-    case Isa::vec128: return true;
-    case Isa::avx2: return avx2;
+    case Isa::vec128:
+      return true;
+    case Isa::avx2:
+      return avx2;
     case Isa::avx512:  // F, DQ, BW, VL
       return avx2 && bit(leaf7, 16) && bit(leaf7, 17) && bit(leaf7, 30) && bit(leaf7, 31) && (saved & zmm) == zmm;
   }
@@ -89,9 +91,12 @@ long parse_size(const std::string& text) {  // "32K", "1M"
 
 const char* isa_name(Isa isa) {
   switch (isa) {
-    case Isa::vec128: return "vec128";
-    case Isa::avx2: return "avx2";
-    case Isa::avx512: return "avx512";
+    case Isa::vec128:
+      return "vec128";
+    case Isa::avx2:
+      return "avx2";
+    case Isa::avx512:
+      return "avx512";
   }
   return "?";
 }

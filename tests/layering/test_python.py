@@ -29,7 +29,6 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "backends": ({"backends", "graph", "ops", "config", "errors", "_core"}, {"numpy", "numba"}),
     "backends.base": ({"graph.ir", "ops"}, set()),
     "backends.reference": ({"backends.base", "backends.trace", "graph", "ops", "config", "errors"}, {"numpy"}),
-    "backends.cpu.predict": ({"backends.cpu", "graph", "ops"}, {"numpy"}),  # shares nothing with the drivers
     # Says what the drivers will execute without asking them, or sharing a line with them.
     "backends.cpu.predict": ({"backends.cpu.predict", "backends.cpu.buffers", "backends.cpu.calls", "ops"}, set()),
     "backends.cpu.itemise": (
