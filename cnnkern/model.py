@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import backends
+from . import backends, config
+from ._dispatch import as_array
 from .errors import ModelError
 from .graph import passes
 from .graph.ir import Graph
@@ -216,7 +217,7 @@ class Model:
         self,
         input_shape: Sequence[int] | None = None,
         backend: Any = None,
-        precision: str = "float32",
+        precision: str | None = None,
         threads: int | None = None,
         **options: Any,
     ) -> Executable:
@@ -225,7 +226,7 @@ class Model:
         Args:
             input_shape: (N, C, H, W); default one image of the model's own shape.
             backend: a name or a backend; default the fastest available.
-            precision: "float32", "strict" (no Winograd or FFT), or what else the backend has.
+            precision: "float32", "strict" (no Winograd or FFT), or what else the backend has; default the setting's.
             threads: default `cnnkern.get_num_threads()`.
             options: the backend's own.
 
@@ -239,7 +240,7 @@ class Model:
             input_shape = (1, *self.input_shape)
         return self._compile(tuple(input_shape), self.graph.outputs, backend, precision, threads, **options)
 
-    def _compile(self, shape: tuple, outputs: Sequence[str], backend, precision="float32", threads=None, **options):
+    def _compile(self, shape: tuple, outputs: Sequence[str], backend, precision=None, threads=None, **options):
         graph = self._for_shape(shape).bind(shape[0])
         weights = self.weights
         if list(outputs) != graph.outputs:
@@ -247,6 +248,7 @@ class Model:
             graph, weights = passes.dead_code(graph, weights)
         chosen = backends.get(backend)
         graph, weights = passes.apply(graph, weights, chosen.passes())
+        precision = precision or config.get("precision")
         return chosen.compile(graph, weights, precision=precision, threads=threads, **options)
 
     def _for_shape(self, shape: tuple) -> Graph:
@@ -264,20 +266,19 @@ class Model:
         return graph
 
     def _run(self, x, outputs: Sequence[str], backend: Any):
-        x, restore = _as_numpy(x)
+        x = as_array("x", x, 1 + len(self.input_shape))
         chosen = backends.get(backend)
-        key = (x.shape, tuple(outputs), chosen)
+        settings = (config.get("precision"), config.get("conv_algo"), config.get_num_threads())
+        key = (x.shape, tuple(outputs), chosen, settings)
         with self._lock:
-            executable = self._compiled.get(key)
+            executable = self._compiled.pop(key, None)
         if executable is None:
             executable = self._compile(x.shape, outputs, chosen)
         with self._lock:
-            self._compiled[key] = executable
-            self._compiled.move_to_end(key)
+            self._compiled[key] = executable  # the last one used is the last to go
             while len(self._compiled) > MAX_COMPILED:
                 self._compiled.popitem(last=False)
-        results = executable(x)
-        return tuple(map(restore, results)) if isinstance(results, tuple) else restore(results)
+        return executable(x)
 
 
 def find_value(graph: Graph, name: str) -> str:
@@ -300,14 +301,3 @@ def _frozen(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             weights[name] = view = array.view()
             view.flags.writeable = False
     return weights
-
-
-def _as_numpy(x) -> tuple[np.ndarray, Callable]:
-    """The input as NumPy, without a copy where it can be, and the way back to its own kind."""
-    if isinstance(x, np.ndarray):
-        return x, lambda y: y
-    if hasattr(x, "detach"):
-        import torch
-
-        return x.detach().cpu().numpy(), torch.from_numpy
-    raise TypeError(f"x: a float32 array (N, C, H, W) is accepted, got {type(x).__name__}")

@@ -168,7 +168,7 @@ def _our_name(key: str, tensors: Mapping[str, Any], graph: Graph, rename: Rename
 
 
 def same_weight(shape: tuple, param: Param) -> bool:
-    """Whether it is a linear layer stored as a convolution over its whole input, or a 1x1 convolution as a linear one."""
+    """Whether it is a linear layer stored as a convolution over the whole map, or a 1x1 convolution as a linear one."""
     ours = param.shape
     linear = len(ours) == 2 and len(shape) == 4
     pointwise = len(ours) == 4 and ours[2:] == (1, 1) and len(shape) == 2

@@ -31,7 +31,8 @@ def build(net: tuple, g: GraphBuilder, x: str, num_classes: int, include_top: bo
                     x = g.concat((x, dense_layer(g, x, f"denselayer{layer}", growth)), f"concat{layer}")
             if block < len(blocks):
                 x = transition(g, x, f"transition{block}")
-        x = g.relu(g.batch_norm(x, "norm5"), "relu5")
+        x = g.batch_norm(x, "norm5")
+    x = g.relu(x)
     if not include_top:
         return x
     x = g.flatten(g.global_avg_pool(x, "avgpool"), name="flatten")
