@@ -6,6 +6,7 @@ that repeats it. `pytest --hypothesis-profile=long` searches twenty times as lon
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -32,6 +33,15 @@ def pytest_report_header() -> str:
     import cnnkern
 
     return f"cnnkern {cnnkern.__version__} from {Path(cnnkern.__file__).parent}, backends: {cnnkern.backends()}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _elsewhere(tmp_path_factory):
+    """`python -c` imports from the working directory first: from the checkout it would not find what pip installed."""
+    before = os.getcwd()
+    os.chdir(tmp_path_factory.mktemp("elsewhere"))
+    yield
+    os.chdir(before)
 
 
 @pytest.fixture
