@@ -7,6 +7,7 @@ that repeats it. `pytest --hypothesis-profile=long` searches twenty times as lon
 from __future__ import annotations
 
 import os
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Teams larger than the machine are tested too; OpenMP's idle workers would spin in the way of those that have work.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 sys.path.insert(0, str(Path(__file__).parent))  # opcases.py, for the folders below
 
 _COMMON = {"deadline": None, "print_blob": True, "suppress_health_check": list(HealthCheck)}
