@@ -17,6 +17,7 @@ from .errors import ModelError
 from .graph import passes
 from .graph.ir import Graph
 from .ops.base import product
+from .ops.checks import as_int
 from .random_weights import random_weights
 from .summary import Summary, summarise
 from .weights import Mismatch, Rename, fit, read_state_dict, resembles
@@ -80,8 +81,8 @@ class Model:
         seed: int = 0,
     ) -> Model:
         """The model of a registered architecture; `cnnkern.models.create` by name is the public way."""
-        if num_classes is not None and (not isinstance(num_classes, int) or num_classes < 1):
-            raise ValueError(f"num_classes: expected a positive integer, got {num_classes!r}")
+        if num_classes is not None:
+            num_classes = as_int("num_classes", num_classes, 1)
 
         def build(shape: Shape3 | None, top: bool = include_top) -> Graph:
             return architecture.graph(num_classes, top, shape)

@@ -46,7 +46,7 @@ def torchvision(torch):
     try:
         return importlib.import_module("torchvision.models")
     except ModuleNotFoundError:
-        pytest.skip("torchvision is not installed")
+        pytest.skip("could not import 'torchvision'")
     except RuntimeError:
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[name]

@@ -1,0 +1,197 @@
+"""Parameter, buffer and operation counts to the unit; the registry; input sizes and tops."""
+
+from __future__ import annotations
+
+import ast
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnnkern import models
+from cnnkern.models.registry import ALIASES, ARCHITECTURES, Architecture, register
+
+# What torchvision 0.28 and timm 1.0.31 have, counted by a tool that shares nothing with this project; where neither has
+# the network, from its layers' shapes. Input, parameters, running statistics, MACs of convolutions, MACs of linears.
+COUNTS = {
+    "alexnet": ("3x224x224", 61_100_840, 0, 655_566_528, 58_621_952),
+    "alexnet_227": ("3x227x227", 62_378_344, 0, 1_076_634_144, 58_621_952),
+    "densenet121": ("3x224x224", 7_978_856, 83_648, 2_833_137_664, 1_024_000),
+    "efficientnet_b0": ("3x224x224", 5_288_548, 42_016, 384_534_752, 1_280_000),
+    "googlenet": ("3x224x224", 6_624_904, 14_560, 1_497_352_192, 1_024_000),
+    "googlenet_2014": ("3x224x224", 6_998_552, 0, 1_581_647_872, 1_024_000),
+    "inception_v3": ("3x299x299", 23_834_568, 34_432, 5_711_168_096, 2_048_000),
+    "keras_mnist_convnet": ("1x28x28", 93_322, 0, 2_756_736, 37_504),
+    "lenet5": ("1x32x32", 61_706, 0, 405_600, 10_920),
+    "lenet5-digits": ("1x32x32", 61_706, 0, 405_600, 10_920),
+    "mobilenet_v1_100": ("3x224x224", 4_231_976, 21_888, 567_716_352, 1_024_000),
+    "mobilenet_v2": ("3x224x224", 3_504_872, 34_112, 299_494_272, 1_280_000),
+    "resnet101": ("3x224x224", 44_549_160, 105_344, 7_799_357_440, 2_048_000),
+    "resnet152": ("3x224x224", 60_192_808, 151_424, 11_511_578_624, 2_048_000),
+    "resnet18": ("3x224x224", 11_689_512, 9_600, 1_813_561_344, 512_000),
+    "resnet34": ("3x224x224", 21_797_672, 17_024, 3_663_249_408, 512_000),
+    "resnet50": ("3x224x224", 25_557_032, 53_120, 4_087_136_256, 2_048_000),
+    "resnext50_32x4d": ("3x224x224", 25_028_904, 68_224, 4_228_431_872, 2_048_000),
+    "shufflenet_v2_x1_0": ("3x224x224", 2_278_604, 16_180, 143_883_992, 1_024_000),
+    "squeezenet1_0": ("3x224x224", 1_248_424, 0, 818_924_576, 0),
+    "squeezenet1_1": ("3x224x224", 1_235_496, 0, 349_151_936, 0),
+    "vgg16": ("3x224x224", 138_357_544, 0, 15_346_630_656, 123_633_664),
+    "vgg19": ("3x224x224", 143_667_240, 0, 19_508_428_800, 123_633_664),
+    "xception41": ("3x299x299", 26_969_560, 115_312, 9_202_086_312, 2_048_000),
+}
+
+
+def test_every_architecture_has_its_row():
+    assert set(COUNTS) == set(models.list())
+
+
+@pytest.mark.parametrize("name", models.list())
+def test_counts_are_the_published_ones(name):
+    shape, params, buffers, conv_macs, linear_macs = COUNTS[name]
+    model, published = models.create(name), models.get(name)
+    layers = model.summary().layers
+    assert "x".join(map(str, model.input_shape)) == shape
+    assert model.param_count == published.params == params
+    assert model.buffer_count == published.bn_buffers == buffers
+    assert model.macs == published.macs == conv_macs + linear_macs
+    assert sum(layer.macs for layer in layers if layer.op == "linear") == linear_macs
+    assert model.flops > 2 * model.macs
+
+
+@pytest.mark.parametrize("name", models.list())
+def test_output_is_one_score_per_class(name):
+    graph = models.get(name).graph()
+    assert [graph.shape(output) for output in graph.outputs] == [("N", models.get(name).num_classes)]
+    assert models.get(name).paper.startswith("http")
+
+
+@pytest.mark.parametrize("name", models.list())
+def test_every_batch_norm_has_its_librarys_epsilon(name):
+    epsilons = {node.spec.eps for node in models.get(name).graph().nodes if node.spec.op == "batch_norm"}
+    expected = 1e-3 if name in ("googlenet", "inception_v3", "xception41") else 1e-5
+    assert epsilons <= {expected}
+
+
+@pytest.mark.parametrize("name", models.list())
+def test_without_its_top_it_ends_in_a_feature_map(name):
+    top, base = models.get(name).graph(), models.get(name).graph(include_top=False)
+    assert len(base.shape(base.outputs[0])) == 4
+    assert base.params.items() <= top.params.items()
+    assert base.shape(base.outputs[0])[1:] == top.shape(base.outputs[0])[1:]
+
+
+@pytest.mark.parametrize("name", models.list())
+def test_classes_change_the_last_layer_alone(name):
+    default, seven = models.get(name).graph(), models.get(name).graph(num_classes=7)
+    assert [seven.shape(output) for output in seven.outputs] == [("N", 7)]
+    changed = [key for key, param in default.params.items() if seven.params[key] != param]
+    assert {key.rpartition(".")[0] for key in changed} == {list(default.params)[-1].rpartition(".")[0]}
+
+
+def test_vgg_without_top_at_150():
+    model = models.create("vgg16", include_top=False, input_shape=(3, 150, 150))
+    assert model.graph.shape(model.graph.outputs[0]) == ("N", 512, 4, 4)
+    assert model.param_count == 14_714_688
+
+
+def test_alexnet_has_the_neurons_of_the_paper():
+    model = models.create("alexnet_227")
+    neurons = [layer for layer in model.summary().layers if layer.op in ("conv2d", "linear")]
+    assert sum(math.prod(layer.output_shape) for layer in neurons) == 659_272
+
+
+def test_vgg16_activations_are_those_of_the_lectures():
+    """15,237,608 values: the picture and every convolution, pool and dense layer, once."""
+    layers = models.create("vgg16").summary().layers
+    values = [math.prod(x.output_shape) for x in layers if x.op in ("conv2d", "pool2d", "linear")]
+    assert sum(values) + 3 * 224 * 224 == 15_237_608
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "densenet121", "squeezenet1_1", "vgg16", "inception_v3"])
+def test_other_input_sizes(name):
+    graph = models.get(name).graph(input_shape=(3, 160, 192))
+    assert graph.params == models.get(name).graph().params
+    assert graph.shape(graph.outputs[0]) == ("N", 1000)
+
+
+def test_too_small_an_input_names_the_layer():
+    with pytest.raises(ValueError, match=r"alexnet_227, layer 'conv2'|alexnet_227, layer 'pool"):
+        models.create("alexnet_227", input_shape=(3, 16, 16))
+
+
+@pytest.mark.parametrize("shape", [(3, 224), (3, 0, 224), (3, 224, -1), (1, 3, 224, 224), (3, 22.4, 224), "abc"])
+def test_a_bad_input_shape_is_refused(shape):
+    with pytest.raises(ValueError, match="input_shape"):
+        models.create("resnet18", input_shape=shape)
+
+
+@pytest.mark.parametrize("classes", [0, -1, 2.5, "ten", True])
+def test_a_bad_number_of_classes_is_refused(classes):
+    with pytest.raises((TypeError, ValueError), match="num_classes"):
+        models.create("resnet18", num_classes=classes)
+
+
+def test_list_takes_patterns_and_aliases():
+    assert models.list("resnet*") == ("resnet101", "resnet152", "resnet18", "resnet34", "resnet50")
+    assert models.list("mobilenetv2_100") == ("mobilenet_v2",)
+    assert models.list("nothing*") == ()
+    assert models.list() == tuple(sorted(ARCHITECTURES))
+
+
+@pytest.mark.parametrize("alias", ["mobilenetv1_100", "mobilenetv2_100", "bvlc_googlenet"])
+def test_aliases_are_the_same_network(alias):
+    assert models.get(alias) is models.get(ALIASES[alias])
+    assert models.create(alias).name == ALIASES[alias]
+
+
+@pytest.mark.parametrize(
+    "wrong, nearest", [("resnet51", "resnet50"), ("mobilenet_v3", "mobilenet_v2"), ("squeeznet1_1", "squeezenet1_1")]
+)
+def test_a_wrong_name_gets_the_nearest(wrong, nearest):
+    with pytest.raises(ValueError, match=f"{wrong}.*{nearest}"):
+        models.create(wrong)
+
+
+def test_a_name_that_is_none():
+    with pytest.raises(ValueError, match="models.list"):
+        models.create("xyzzy")
+    with pytest.raises(TypeError, match="name"):
+        models.create(50)
+
+
+def test_a_name_is_registered_once():
+    with pytest.raises(ValueError, match="twice"):
+        register(Architecture("mobilenetv2_100", lambda *_: "", 0, 0))
+
+
+@pytest.mark.parametrize("path", sorted(Path(models.__file__).parent.glob("*.py")), ids=lambda path: path.stem)
+def test_architectures_import_no_arrays_backends_or_environment(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert not {name.split(".")[0] for name in names} & {"numpy", "os", "backends", "config"}
+
+
+def test_seeds():
+    first, again, other = (models.create("squeezenet1_1", seed=seed).weights for seed in (0, 0, 1))
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert not np.array_equal(first["features.0.weight"], other["features.0.weight"])
+    assert all(array.dtype == np.float32 and array.flags.c_contiguous for array in first.values())
+
+
+def test_weights_do_not_depend_on_what_else_is_in_the_network():
+    whole, base = models.create("resnet18").weights, models.create("resnet18", include_top=False).weights
+    assert all(np.array_equal(whole[name], array) for name, array in base.items())
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "shufflenet_v2_x1_0", "squeezenet1_1", "resnet18", "lenet5"])
+def test_random_weights_keep_the_signal(name, pictures):
+    """Outputs for two pictures differ, neither has faded nor exploded, and batch norms are not the identity."""
+    model = models.create(name)
+    y = model(pictures((2, *model.input_shape)), backend="reference")
+    assert np.abs(y[0] - y[1]).max() / np.ptp(y) > 0.05
+    assert 0.1 < np.ptp(y) < 100
+    for key, param in model.graph.params.items():
+        if param.kind.startswith("bn_"):
+            assert model.weights[key].std() > 0.01, key
