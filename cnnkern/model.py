@@ -239,7 +239,8 @@ class Model:
         """
         if input_shape is None:
             input_shape = (1, *self.input_shape)
-        return self._compile(tuple(input_shape), self.graph.outputs, backend, precision, threads, **options)
+        shape = tuple(as_int(f"input_shape[{i}]", size, 0) for i, size in enumerate(input_shape))
+        return self._compile(shape, self.graph.outputs, backend, precision, threads, **options)
 
     def _compile(self, shape: tuple, outputs: Sequence[str], backend, precision=None, threads=None, **options):
         graph = self._for_shape(shape).bind(shape[0])
@@ -255,8 +256,8 @@ class Model:
     def _for_shape(self, shape: tuple) -> Graph:
         """The graph for an input (N, C, H, W), whose params must be the model's own."""
         own = self.input_shape
-        if len(shape) != len(own) + 1 or any(isinstance(d, bool) or not isinstance(d, int) or d < 0 for d in shape):
-            raise ValueError(f"{self.name}: input_shape (N, {', '.join(map(str, own))}) is accepted, got {shape}")
+        if len(shape) != len(own) + 1:
+            raise ValueError(f"{self.name} takes inputs of shape {('N', *own)}, got {shape}")
         if shape[1:] == own:
             return self.graph
         if self._rebuild is None or shape[1] != own[0]:

@@ -141,27 +141,27 @@ def fit(
         ModelError: two keys that mean the same parameter, or a tensor that does not hold floating-point numbers.
     """
     found: dict[str, np.ndarray] = {}
-    unexpected, misshaped = [], []
+    unexpected, misshaped, met = [], [], set()
     for key, tensor in tensors.items():
-        name = _our_name(key, tensors, graph, rename)
-        param = graph.params.get(name)
+        name = _our_name(key, graph, rename)
         if name is None or name in ignore or name.endswith("num_batches_tracked"):
             continue
-        if param is None:
+        if name not in graph.params:
             unexpected.append(key)
-        elif name in found:
+            continue
+        if name in met:
             raise ModelError(f"two tensors for {name}: {key} is the second")
-        elif (shape := tuple(tensor.shape)) != param.shape and not same_weight(shape, param):
-            misshaped.append((key, shape, param.shape))
-        else:
+        met.add(name)
+        param, shape = graph.params[name], tuple(tensor.shape)
+        if shape == param.shape or same_weight(shape, param):
             found[name] = as_float32(key, tensor).reshape(param.shape)
-    wrong = {key for key, *_ in misshaped}
-    misnamed = {_our_name(key, tensors, graph, rename) for key in wrong}
-    missing = [name for name in graph.params if name not in found and name not in misnamed]
-    return found, Mismatch(tuple(missing), tuple(unexpected), tuple(misshaped))
+        else:
+            misshaped.append((key, shape, param.shape))
+    missing = tuple(name for name in graph.params if name not in met)
+    return found, Mismatch(missing, tuple(unexpected), tuple(misshaped))
 
 
-def _our_name(key: str, tensors: Mapping[str, Any], graph: Graph, rename: Rename | None) -> str | None:
+def _our_name(key: str, graph: Graph, rename: Rename | None) -> str | None:
     if key.startswith("module.") and key not in graph.params:  # torch.nn.DataParallel writes it
         key = key.removeprefix("module.")
     return key if key in graph.params or rename is None else rename(key)

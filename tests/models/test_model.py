@@ -79,7 +79,7 @@ def test_compiled_is_the_same_as_called(small, pictures):
     "shape", [(3, 9, 9), (1, 4, 9, 9), (1, 3, 10, 9), (-1, 3, 9, 9), ("N", 3, 9, 9), (1, 3, 9, 9, 1), (True, 3, 9, 9)]
 )
 def test_shapes_it_cannot_take(small, shape):
-    with pytest.raises(ValueError, match="small"):
+    with pytest.raises((TypeError, ValueError), match="^small|^input_shape"):
         small.compile(shape, backend="reference")
 
 

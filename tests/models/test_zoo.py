@@ -131,6 +131,7 @@ def check(model, y: np.ndarray, taps: dict[str, np.ndarray], x: np.ndarray, back
     expected = {**taps, model.graph.outputs[0]: y}
     mine = model.features(x, list(expected), backend=backend)
     errors = {name: error(mine[name], theirs) for name, theirs in expected.items()}
+    errors["untapped"] = error(model(x, backend=backend), y)  # where nothing hinders fusion
     print({name: f"{value:.1e}" for name, value in errors.items()})
     wrong = {name: value for name, value in errors.items() if not value <= TOLERANCE}
     assert not wrong, f"{model.name}: {wrong}"
