@@ -170,6 +170,9 @@ class Model:
         tensors, origin = source, "state dict"
         if not isinstance(source, Mapping):
             tensors, origin = read_state_dict(source), str(source)
+        unnamed = [key for key in tensors if not isinstance(key, str)]
+        if unnamed:
+            raise ModelError(f"{origin}: tensors by name are accepted, got the key {unnamed[0]!r}")
         ignore = self._optional() - self.graph.params.keys()
         found, mismatch = fit(self.graph, tensors, self._rename, frozenset(ignore))
         if mismatch.misshaped or (strict and mismatch):

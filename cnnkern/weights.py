@@ -21,6 +21,7 @@ SAFETENSORS_DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
 }  # fmt: skip
+BATCHES = "num_batches_tracked"  # torch counts training batches under this name; inference has no use for it
 LISTED = 8  # names an error shows of each kind; the rest is a number
 
 
@@ -144,7 +145,7 @@ def fit(
     unexpected, misshaped, met = [], [], set()
     for key, tensor in tensors.items():
         name = _our_name(key, graph, rename)
-        if name is None or name in ignore or name.endswith("num_batches_tracked"):
+        if name is None or name in ignore or name.endswith(BATCHES):
             continue
         if name not in graph.params:
             unexpected.append(key)
@@ -152,7 +153,7 @@ def fit(
         if name in met:
             raise ModelError(f"two tensors for {name}: {key} is the second")
         met.add(name)
-        param, shape = graph.params[name], tuple(tensor.shape)
+        param, shape = graph.params[name], tuple(np.shape(tensor))
         if shape == param.shape or same_weight(shape, param):
             found[name] = as_float32(key, tensor).reshape(param.shape)
         else:
@@ -192,7 +193,7 @@ def resembles(tensors: Mapping[str, Any]) -> str | None:
     """The name of the architecture that a state dict fits best, None when it fits none by half."""
     from .models.registry import ARCHITECTURES
 
-    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items() if not key.endswith("num_batches_tracked")}
+    shapes = {key: tuple(np.shape(tensor)) for key, tensor in tensors.items() if not key.endswith(BATCHES)}
     best, score = None, 0.5
     for architecture in ARCHITECTURES.values():
         params = architecture.graph().params

@@ -147,6 +147,12 @@ def test_integers_are_no_weights(tensors, model):
         model.load_state_dict({**tensors, "c1.weight": tensors["c1.weight"].astype(np.int32)})
 
 
+@pytest.mark.parametrize("odd", [{"epoch": 3, "lr": 0.1}, {"c1.weight": "text"}, {3: np.zeros(1)}, {"c1.bias": None}])
+def test_dictionaries_of_something_else(odd, model):
+    with pytest.raises(ModelError):
+        model.load_state_dict(odd)
+
+
 def test_the_model_keeps_copies(tensors, model):
     mine = {name: array.copy() for name, array in tensors.items()}
     model.load_state_dict(mine)
