@@ -1,6 +1,6 @@
 """A race as a picture: a pair of bars per model and batch size, our time and the other engine's.
 
-    python benchmarks/race_picture.py benchmarks/results/FILE.json OUT.svg
+python benchmarks/race_picture.py benchmarks/results/FILE.json OUT.svg
 """
 
 from __future__ import annotations

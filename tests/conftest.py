@@ -7,7 +7,6 @@ that repeats it. `pytest --hypothesis-profile=long` searches twenty times as lon
 from __future__ import annotations
 
 import os
-import os
 import secrets
 import sys
 from pathlib import Path

@@ -118,7 +118,7 @@ def window(draw, **options):
 
 
 @st.composite
-def conv2d(draw, kernel=None, plain: bool = False, padded: bool = True, kinds=("dense", "dense", "grouped", "depthwise")):
+def conv2d(draw, kernel=None, plain=False, padded=True, kinds=("dense", "dense", "grouped", "depthwise")):
     """`kernel`: forced; `plain`: stride and dilation 1; `kinds`: of groups, depthwise having one input channel each."""
     w = draw(window())
     if not padded:

@@ -1,4 +1,4 @@
-"""The graph: values, nodes and parameters, in execution order. Plain data; shapes may hold the symbol "N" for the batch."""
+"""The graph: values, nodes and parameters, in execution order. Plain data; shapes may hold "N", the batch."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Value:
 
 @dataclass(frozen=True)
 class Param:
-    """A weight: its name (the state-dict name), shape, what it is (`kind`, which decides its random initial values and
-    whether it is trainable) and its dtype. Kinds: conv_weight, linear_weight, bias, bn_weight, bn_bias, bn_mean, bn_var."""
+    """A weight: its name (the state-dict name), shape, what it is (`kind`, which decides its random initial values
+    and whether it is trainable) and its dtype. Kinds: conv_weight, linear_weight, bias, bn_weight, bn_bias, bn_mean, bn_var."""
 
     name: str
     shape: tuple[int, ...]
@@ -58,7 +58,9 @@ class Graph:
     params: dict[str, Param] = field(default_factory=dict)
 
     def copy(self) -> Graph:
-        return Graph(self.name, list(self.inputs), list(self.outputs), list(self.nodes), dict(self.values), dict(self.params))
+        return Graph(
+            self.name, list(self.inputs), list(self.outputs), list(self.nodes), dict(self.values), dict(self.params)
+        )
 
     def shape(self, name: str):
         """The shape of a value or a param; None for the absent input ""."""

@@ -75,8 +75,9 @@ void bind_machine(py::module_& m) {
     for (Isa isa : available_isas()) names.push_back(isa_name(isa));
     return names;
   });
-  m.def("resolve_isa", [](const std::string& name) { return std::string(isa_name(resolve_isa(name))); },
-        py::arg("name") = "");
+  m.def(
+      "resolve_isa", [](const std::string& name) { return std::string(isa_name(resolve_isa(name))); },
+      py::arg("name") = "");
   m.def("cpu_name", &cpu_name);
   m.def("cache_sizes", [] {
     const CacheSizes s = cache_sizes();

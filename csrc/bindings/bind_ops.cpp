@@ -278,9 +278,9 @@ void bind_ops(py::class_<Program>& program) {
       .def("add_pad", &add_pad, x, y, py::arg("pad"), py::arg("value") = 0.0f, "Padding (top, bottom, left, right).")
       .def("add_im2col", &add_im2col, x, y, py::arg("kernel"), py::arg("stride") = one, py::arg("pad") = none,
            py::arg("dilation") = one, "y (n, p, q, c r s): the windows, channel (c R + r) S + s.")
-      .def("add_locally_connected", &add_locally_connected, x, y, py::arg("weight"), py::arg("bias"),
-           py::arg("kernel"), py::arg("stride") = one, py::arg("pad") = none, py::arg("act") = "",
-           py::arg("param") = 0.0f, py::arg("param2") = 0.0f, "weight (P, Q, K, C, R, S), bias (K,), (K, P, Q) or None.");
+      .def("add_locally_connected", &add_locally_connected, x, y, py::arg("weight"), py::arg("bias"), py::arg("kernel"),
+           py::arg("stride") = one, py::arg("pad") = none, py::arg("act") = "", py::arg("param") = 0.0f,
+           py::arg("param2") = 0.0f, "weight (P, Q, K, C, R, S), bias (K,), (K, P, Q) or None.");
 }
 
 }  // namespace cnnkern

@@ -86,41 +86,44 @@ void bind_program(py::module_& m) {
            "Slot 0 is an arena of `arena_floats`; slots 1.. are buffers brought to each run, the first `inputs` of "
            "them read only.")
       .def("new_context", &Program::new_context)
-      .def("run",
-           [](const Program& p, const Context& context, const py::sequence& arrays, size_t begin,
-              const py::object& end) {
-             const std::vector<float*> slots = buffers(p, arrays);
-             const auto [first, last] = span(p, context, begin, end);
-             const py::gil_scoped_release release;
-             p.run(context, slots, first, last);
-           },
-           py::arg("context"), py::arg("arrays"), py::arg("begin") = 0, py::arg("end") = py::none())
-      .def("profile",
-           [](const Program& p, const Context& context, const py::sequence& arrays, size_t begin,
-              const py::object& end) {
-             const std::vector<float*> slots = buffers(p, arrays);
-             const auto [first, last] = span(p, context, begin, end);
-             const py::gil_scoped_release release;
-             return p.profile(context, slots, first, last);
-           },
-           py::arg("context"), py::arg("arrays"), py::arg("begin") = 0, py::arg("end") = py::none(),
-           "As run; returns the milliseconds of each step.")
-      .def("count",
-           [](const Program& p, const Context& context, const py::sequence& arrays, size_t begin,
-              const py::object& end) {
-             const std::vector<float*> slots = buffers(p, arrays);
-             const auto [first, last] = span(p, context, begin, end);
-             std::vector<Counters> all;
-             {
-               const py::gil_scoped_release release;
-               all = p.count(context, slots, first, last);
-             }
-             py::list rows;
-             for (const Counters& c : all) rows.append(counts(c));
-             return rows;
-           },
-           py::arg("context"), py::arg("arrays"), py::arg("begin") = 0, py::arg("end") = py::none(),
-           "As run, on the counting kernels; returns (fma, mul, add, max, special, bytes_read, bytes_written) a step.")
+      .def(
+          "run",
+          [](const Program& p, const Context& context, const py::sequence& arrays, size_t begin,
+             const py::object& end) {
+            const std::vector<float*> slots = buffers(p, arrays);
+            const auto [first, last] = span(p, context, begin, end);
+            const py::gil_scoped_release release;
+            p.run(context, slots, first, last);
+          },
+          py::arg("context"), py::arg("arrays"), py::arg("begin") = 0, py::arg("end") = py::none())
+      .def(
+          "profile",
+          [](const Program& p, const Context& context, const py::sequence& arrays, size_t begin,
+             const py::object& end) {
+            const std::vector<float*> slots = buffers(p, arrays);
+            const auto [first, last] = span(p, context, begin, end);
+            const py::gil_scoped_release release;
+            return p.profile(context, slots, first, last);
+          },
+          py::arg("context"), py::arg("arrays"), py::arg("begin") = 0, py::arg("end") = py::none(),
+          "As run; returns the milliseconds of each step.")
+      .def(
+          "count",
+          [](const Program& p, const Context& context, const py::sequence& arrays, size_t begin,
+             const py::object& end) {
+            const std::vector<float*> slots = buffers(p, arrays);
+            const auto [first, last] = span(p, context, begin, end);
+            std::vector<Counters> all;
+            {
+              const py::gil_scoped_release release;
+              all = p.count(context, slots, first, last);
+            }
+            py::list rows;
+            for (const Counters& c : all) rows.append(counts(c));
+            return rows;
+          },
+          py::arg("context"), py::arg("arrays"), py::arg("begin") = 0, py::arg("end") = py::none(),
+          "As run, on the counting kernels; returns (fma, mul, add, max, special, bytes_read, bytes_written) a step.")
       .def("__len__", &Program::size)
       .def_property_readonly("isa", [](const Program& p) { return p.kernels()->isa; })
       .def_property_readonly("width", [](const Program& p) { return p.kernels()->width; })

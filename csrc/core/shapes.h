@@ -28,8 +28,6 @@ constexpr int64_t ceil_div(int64_t value, int64_t by) { return (value + by - 1) 
 struct Range {
   int64_t begin, end;
 };
-constexpr Range share(int64_t total, int64_t parts, int64_t i) {
-  return {total * i / parts, total * (i + 1) / parts};
-}
+constexpr Range share(int64_t total, int64_t parts, int64_t i) { return {total * i / parts, total * (i + 1) / parts}; }
 
 }  // namespace cnnkern

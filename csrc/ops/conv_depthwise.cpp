@@ -88,8 +88,7 @@ class ConvDepthwise final : public Op {
             int64_t band, int64_t block, int64_t x_base) const {
     const int64_t p0 = band * plan_.band_rows, p1 = std::min(s_.p, p0 + plan_.band_rows);
     if (inner_q_.end > inner_q_.begin)
-      for (int64_t p = p0; p < p1; ++p)
-        run_of(ctx, x, y, res, n - x_base, n, block, kind_, {p, p + 1}, inner_q_);
+      for (int64_t p = p0; p < p1; ++p) run_of(ctx, x, y, res, n - x_base, n, block, kind_, {p, p + 1}, inner_q_);
     for (int64_t q = 0; q < s_.q; ++q) {
       if (q == inner_q_.begin) q = inner_q_.end;
       if (q >= s_.q) break;

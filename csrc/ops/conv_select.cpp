@@ -54,7 +54,8 @@ double step_cycles(const KernelTable* kernels, int64_t length, int64_t blocks, i
     const int64_t tiles = ceil_div(length, longest), pixels = ceil_div(length, tiles);
     const double fma = static_cast<double>(pixels * width * vectors);
     const double load = static_cast<double>(pixels + width * vectors) * kProfile.load_cycles * 1.1;
-    total += static_cast<double>(tiles) * (std::max({fma, load, kProfile.latency_cycles}) + kProfile.tile_cycles / steps);
+    total +=
+        static_cast<double>(tiles) * (std::max({fma, load, kProfile.latency_cycles}) + kProfile.tile_cycles / steps);
     left -= width;
   }
   return total;
@@ -109,8 +110,8 @@ void plan_pointwise(const ConvShape& s, const KernelTable* kernels, int64_t x_px
   const bool vectors = s.p == 1 && s.q == 1;
   const int64_t length = vectors ? s.n : flat && s.stride_h == 1 && s.stride_w == 1 ? s.n * s.p * s.q : s.q;
   const double steps = static_cast<double>(s.cg() * plan->merge);
-  const Tile tile = best_tile(kernels, std::max<int64_t>(1, length), s.kg() * plan->merge, steps,
-                              s.stride_w * x_px * 4 % 4096 == 0);
+  const Tile tile =
+      best_tile(kernels, std::max<int64_t>(1, length), s.kg() * plan->merge, steps, s.stride_w * x_px * 4 % 4096 == 0);
   plan->ob = tile.ob;
   plan->px = tile.px;
 }

@@ -84,7 +84,8 @@ class ConvWinograd final : public Op {
       for (const Panel& p : panels_)
         for (int64_t c = channels.begin; c < channels.end; ++c)
           for (int64_t j = 0; j < p.valid; ++j)
-            transform_filter(a.weight + ((p.k0 + j) * s_.c + c) * 9, weights_.data() + p.offset + c * p.ob * kBlock + j);
+            transform_filter(a.weight + ((p.k0 + j) * s_.c + c) * 9,
+                             weights_.data() + p.offset + c * p.ob * kBlock + j);
     });
   }
 

@@ -19,8 +19,8 @@ class Activation final : public Op {
     const Range mine = share(blocks_.units(), team.size(), team.rank());
     for (int64_t i = mine.begin; i < mine.end; ++i) {
       const Blocks::Block b = blocks_.block(i);
-      const ActRow row{x + b.offset[0],  y + b.offset[1], b.cols, param_, param2_, b.rows, blocks_.rows().stride[0],
-                       blocks_.rows().stride[1]};
+      const ActRow row{x + b.offset[0],          y + b.offset[1],         b.cols, param_, param2_, b.rows,
+                       blocks_.rows().stride[0], blocks_.rows().stride[1]};
       ctx.kernels->act[static_cast<int>(act_)](&row);
     }
   }

@@ -92,8 +92,7 @@ class LocallyConnected final : public Op {
   void tile(const RunContext& ctx, const TensorView& x, const TensorView& y, const Panel& panel, const int64_t* offsets,
             int64_t p, int64_t q, Range images, ConvTile* t) const {
     const float* rows[kMaxTaps];
-    for (int64_t i = 0; i < t->nrows; ++i)
-      rows[i] = offsets[i] < 0 ? nullptr : x.at(images.begin, 0, 0) + offsets[i];
+    for (int64_t i = 0; i < t->nrows; ++i) rows[i] = offsets[i] < 0 ? nullptr : x.at(images.begin, 0, 0) + offsets[i];
     t->rows = rows;
     t->y = y.at(images.begin, p, q) + panel.k0;
     const int64_t px = images.end - images.begin;

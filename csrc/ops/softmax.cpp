@@ -22,8 +22,8 @@ class Softmax final : public Op {
     const Range mine = share(blocks_.units(), team.size(), team.rank());
     for (int64_t i = mine.begin; i < mine.end; ++i) {
       const Blocks::Block b = blocks_.block(i);
-      const SoftmaxRows t{x + b.offset[0],          blocks_.rows().stride[0], y + b.offset[1],
-                          blocks_.rows().stride[1], b.rows,                   b.cols};
+      const SoftmaxRows t{x + b.offset[0], blocks_.rows().stride[0], y + b.offset[1], blocks_.rows().stride[1], b.rows,
+                          b.cols};
       ctx.kernels->softmax[log_](&t);
     }
   }

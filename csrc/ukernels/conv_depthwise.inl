@@ -70,7 +70,8 @@ struct dw_fixed {
           x += t->x_tap;
 #pragma GCC unroll 16
           for (int s = 0; s < S; ++s)
-            if ((e - s) % ST == 0 && e >= s && (e - s) / ST < PX) acc[(e - s) / ST] = V::fma(v, w[s], acc[(e - s) / ST]);
+            if ((e - s) % ST == 0 && e >= s && (e - s) / ST < PX)
+              acc[(e - s) / ST] = V::fma(v, w[s], acc[(e - s) / ST]);
         }
       }
 #pragma GCC unroll 16

@@ -20,7 +20,20 @@ struct Counters {
   uint64_t fma = 0, mul = 0, add = 0, max = 0, special = 0, bytes_read = 0, bytes_written = 0;
 };
 
-enum class Act : int { none = 0, relu, relu6, leaky_relu, sigmoid, tanh, silu, hardswish, hardsigmoid, gelu, clip, count };
+enum class Act : int {
+  none = 0,
+  relu,
+  relu6,
+  leaky_relu,
+  sigmoid,
+  tanh,
+  silu,
+  hardswish,
+  hardsigmoid,
+  gelu,
+  clip,
+  count
+};
 
 // conv_tile: PX pixels x OB blocks of a convolution, of a GEMM, of anything that is a sum of products.
 //   y[px][j] = clamp(bias[j] + sum over rows r, k < klen of rows[r][px * x_px + k] * w[r][k][j]  + res[px][j], lo, hi)
@@ -218,11 +231,11 @@ struct KernelTable {
   const char* isa;
   bool counting;
   int width;                                     // floats in a vector
-  void (*set_counters)(Counters*);               // for the calling thread; null ends counting. No-op in the plain form.
-  ConvTileFn conv[kMaxOb + 1][kMaxPx + 1];       // [OB][PX], null where there is no such tile
+  void (*set_counters)(Counters*);  // for the calling thread; null ends counting. No-op in the plain form.
+  ConvTileFn conv[kMaxOb + 1][kMaxPx + 1];  // [OB][PX], null where there is no such tile
   DwRunFn dw[dw_kinds];
-  int dw_px;                                     // pixels in the longest depthwise tile
-  WinoInFn wino_in[5];                           // [M], M = 2 and 4
+  int dw_px;  // pixels in the longest depthwise tile
+  WinoInFn wino_in[5];  // [M], M = 2 and 4
   WinoOutFn wino_out[5];
   ActFn act[static_cast<int>(Act::count)];
   CopyFn copy;
@@ -230,13 +243,13 @@ struct KernelTable {
   void (*fill_strided)(float* y, int64_t step, int64_t n, float value);  // y[i * step] = value
   CopyBlockFn copy_block, transpose;
   PoolFn pool[pool_kinds];
-  BinaryFn binary[binary_kinds][2];              // [kind][b broadcast along the row]
+  BinaryFn binary[binary_kinds][2];  // [kind][b broadcast along the row]
   AffineFn affine;
   LrnFn lrn[lrn_kinds];
   LcnFn lcn[lcn_kinds];
   CorrelateFn correlate;
-  SoftmaxFn softmax[2];                          // [log]
-  double (*peak_fma)(int64_t iterations);        // runs that many rounds of independent FMAs, returns their FLOPs
+  SoftmaxFn softmax[2];  // [log]
+  double (*peak_fma)(int64_t iterations);  // runs that many rounds of independent FMAs, returns their FLOPs
 };
 
 }  // namespace cnnkern

@@ -134,7 +134,13 @@ class CpuBackend:
                 return new_step(node, graph, "numpy", run=_reference_run(node.spec))
             predicted = predict(lowered.calls, self.isa, width)
             return new_step(
-                node, graph, lowered.kernel, native=lowered.calls, plan=lowered.plan, why=lowered.why, predicted=predicted
+                node,
+                graph,
+                lowered.kernel,
+                native=lowered.calls,
+                plan=lowered.plan,
+                why=lowered.why,
+                predicted=predicted,
             )
 
         return prepare

@@ -63,7 +63,9 @@ class Lowering:
 
     def constant(self, node: Node, *positions: int) -> bool:
         """Whether those inputs are weights, known when the plan is made."""
-        return all(not name or name in self.weights for name in (node.inputs[i] for i in positions if i < len(node.inputs)))
+        return all(
+            not name or name in self.weights for name in (node.inputs[i] for i in positions if i < len(node.inputs))
+        )
 
     def rank(self, node: Node) -> int:
         return len(self.graph.shape(node.outputs[0]))

@@ -101,8 +101,8 @@ class NativeRunner:
         return rows
 
     def _externals(self, inputs: Sequence, outputs: Sequence | None):
-        """The buffers a run takes (dense, in slot order), the arrays to return, and (array, buffer) pairs to copy at the
-        end, for outputs whose strides no buffer has."""
+        """The buffers a run takes (dense, in slot order), the arrays to return, and (array, buffer) pairs to copy at
+        the end, for outputs whose strides no buffer has."""
         arrays = [_dense(a, self._layouts.get(v.name)) for a, v in zip(inputs, self._plan.inputs)]
         results, late = [], []
         for i, value in enumerate(self._plan.outputs):
