@@ -21,7 +21,9 @@ class Value:
 @dataclass(frozen=True)
 class Param:
     """A weight: its name (the state-dict name), shape, what it is (`kind`, which decides its random initial values
-    and whether it is trainable) and its dtype. Kinds: conv_weight, linear_weight, bias, bn_weight, bn_bias, bn_mean, bn_var."""
+    and whether it is trainable) and its dtype.
+
+    Kinds: conv_weight, linear_weight, bias, bn_weight, bn_bias, bn_mean, bn_var; constant for an eager call's."""
 
     name: str
     shape: tuple[int, ...]
