@@ -66,12 +66,11 @@ def _bench(name: str, args: argparse.Namespace, backend: str, isas: list, thread
     from ..report import console
 
     with console.progress() as line:
-        line.say(f"{name}: making weights")
+        line.say(f"{name}: weights and the float64 reference")
         model = models.create(name)
         pair = photograph(name, model.input_shape, 2)
-        line.say(f"{name}: float64 reference")
         output = model.graph.outputs[0]
-        answer = accuracy.reference_taps(model, pair, lambda value: value == output)[output]
+        answer = accuracy.reference_taps(model, pair, output.__eq__)[output]
         varies = accuracy.variation(answer)
     for batch in args.batch:
         x = photograph(name, model.input_shape, batch)

@@ -155,11 +155,12 @@ def thread_count(wanted: int | None) -> int:
 def model_names(names: Iterable[str]) -> list[str]:
     """The ids that `names` stand for, "all" being every one, each once, in order; ValueError names the nearest."""
     from .. import models
+    from ..report.text import natural
 
     found: dict[str, None] = {}
     for name in names:
-        for one in models.list() if name == "all" else (models.get(name).name,):
-            found[one] = None
+        meant = sorted(models.list(), key=natural) if name == "all" else (models.get(name).name,)
+        found.update(dict.fromkeys(meant))
     return list(found)
 
 

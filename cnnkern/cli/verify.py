@@ -89,7 +89,6 @@ def _network(name: str, places: list[tuple[str, str | None]]) -> list:
     from ..report import console
 
     with console.progress() as line:
-        line.say(f"{name}: making weights")
         model = models.create(name)
         x = photograph(name, model.input_shape, 2)
         return list(verify_network(name, model, x, places, forced, lambda text: line.say(f"{name}: {text}")))

@@ -11,6 +11,8 @@ import numpy as np
 
 from .. import backends, testing
 from ..errors import UnsupportedError
+from ..graph import passes
+from ..graph.ir import Graph
 from ..graph.problem import format_problem
 from . import accuracy
 from .opcases import CASES, OpCase, cases
@@ -137,20 +139,22 @@ def verify_network(
 ) -> Iterator[NetworkVerdict]:
     """Compare a model's layers and output on every (backend, isa) of `places` with the reference, which runs once.
 
-    Args: `x` holds at least two inputs, whose outputs must differ; `forced(isa)` is a context in which plans are made
-    for that ISA.
+    Args: `x` holds two inputs, whose outputs must differ; `forced(isa)` is a context in which plans are made for that
+    ISA.
     """
-    graph = model.graph.bind(x.shape[0])
-    reference: dict[str, np.ndarray] = {}
+    graph = model.graph.bind(len(x))
+    on_stage("weights and the float64 reference")
+    surviving = set().union(*(_surviving(graph, model.weights, backend) for backend, _ in places))
+    reference = accuracy.reference_taps(model, x, surviving.__contains__)
+    varies = accuracy.variation(reference[graph.outputs[0]])
     for backend, isa in places:
-        on_stage(f"building for {isa or backend}")
+        on_stage(f"comparing {isa or backend}")
         with forced(isa):
-            executable = model.compile(input_shape=x.shape, backend=backend)
-            if not reference:  # only now is it known which layers survive the passes and can be compared
-                on_stage("float64 reference")
-                seen = {value for step in executable.steps for value in step.outputs}
-                reference = accuracy.reference_taps(model, x, seen.__contains__)
-            on_stage(f"comparing {isa or backend}")
-            varies = accuracy.variation(reference[graph.outputs[0]])
-            errors = accuracy.compare_network(graph, accuracy.taps(executable, x), reference, varies)
-            yield NetworkVerdict(name, backend, isa, errors)
+            mine = accuracy.taps(model.compile(input_shape=x.shape, backend=backend), x)
+        yield NetworkVerdict(name, backend, isa, accuracy.compare_network(graph, mine, reference, varies))
+
+
+def _surviving(graph: Graph, weights: dict, backend: str) -> set[str]:
+    """The values that a backend's passes leave, which are those that can be compared."""
+    graph, _ = passes.apply(graph, weights, backends.get(backend).passes())
+    return {value for node in graph.nodes for value in node.outputs}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -12,69 +12,100 @@ from ..ops.base import Counts
 from . import text
 from .tables import _facts, _place, _table, counts_verdict
 
-UNIT = "MFLOP"
+# Heading -> the items it sums. A backend's further items stand under REST; --json has every item on its own.
+FAMILIES = {
+    "skipped\ntaps": ("skipped padding taps",),
+    "block\npadding": ("block padding", "tile overhang", "merged groups"),
+    "\nhalos": ("halos",),
+    "algorithm\nsaving": ("algorithm saving", "transforms"),
+}
+REST = "\nother"
 LEGEND = (
-    "MFLOP; 1 multiply-accumulate = 2. theory: the formula of the op. predicted: from shape and plan alone. "
-    "executed: counted by running the plan. theory - executed = the columns after it."
+    "1 multiply-accumulate = 2 FLOP. theory: the formula of the op. predicted: from shape and plan alone. executed: "
+    "counted by running the plan. theory - executed = the sum of the columns after executed."
 )
+
+Families = dict[str, Counts]
+
+
+class _Unit:
+    """MFLOP, or kFLOP where a network is tiny."""
+
+    def __init__(self, largest: Counts):
+        self.name, self.size = ("MFLOP", 1e6) if largest.flops >= 10**7 else ("kFLOP", 1e3)
+
+    def value(self, counts: Counts | None) -> str:
+        return text.ABSENT if counts is None else f"{counts.flops / self.size:,.2f}"
+
+    def difference(self, counts: Counts | None) -> str:
+        """Nothing where there is none, so that the eye finds what there is."""
+        return "" if counts is None or counts.flops == 0 else self.value(counts)
 
 
 def flops(name: str, batch: int, backend: str, isa: str | None, account: ModelAccount) -> RenderableType:
     """A row per layer; exact numbers are in --json, and every disagreement is spelt out below the table."""
-    items = list(account.itemised)
-    columns = ("layer", "kernel", "theory", "predicted", "executed", *map(_heading, items), "")
-    footer = ("total", "", *_cells(account.theory, account.predicted, account.executed))
-    footer += (*(_signed(account.itemised[item]) for item in items), text.VERDICTS[account.agrees])
-    title = f"{name}  batch {batch}  {_place(backend, isa)}"
-    made = _table(title, columns, footer=footer, left=2)
+    unit, totals = _Unit(account.theory), families(account.itemised)
+    shown = list(totals)
+    footer = ["total", ""] + [unit.value(c) for c in (account.theory, account.predicted, account.executed)]
+    footer += [unit.difference(totals[family]) for family in shown] + [text.VERDICTS[account.agrees]]
+    title = f"{name}  batch {batch}  {_place(backend, isa)}  {unit.name}"
+    made = _table(
+        title, ("\nlayer", "\nkernel", "\ntheory", "\npredicted", "\nexecuted", *shown, ""), footer=footer, left=2
+    )
+    made.columns[1].no_wrap = True
     for layer in account.layers:
-        made.add_row(*_row(layer, items, isa))
-    return Group(made, _facts([("counts", counts_verdict(account))]), Text(LEGEND, style="dim"), "")
+        made.add_row(*_row(layer, shown, unit, isa))
+    facts = [("counts", counts_verdict(account))]
+    if account.itemised:
+        facts.append(("items", _items(account.itemised, unit)))
+    return Group(made, "", _facts(facts), Text(LEGEND, style="dim"), "")
 
 
-def _row(layer: LayerAccount, items: Sequence[str], isa: str | None) -> list[str]:
-    parts = layer.itemised or {}
+def _row(layer: LayerAccount, shown: Sequence[str], unit: _Unit, isa: str | None) -> list[RenderableType]:
+    parts = families(layer.itemised or {})
     return [
-        layer.name,
+        text.Tail(layer.name),
         layer.kernel.removesuffix(f"__{isa}"),
-        *_cells(layer.theory, layer.predicted, layer.executed),
-        *(_signed(parts.get(item)) for item in items),
+        *(unit.value(counts) for counts in (layer.theory, layer.predicted, layer.executed)),
+        *(unit.difference(parts.get(family)) for family in shown),
         text.VERDICTS[layer.agrees],
     ]
 
 
 def flops_all(rows: Sequence[tuple[str, ModelAccount]], batch: int, backend: str, isa: str | None) -> RenderableType:
     """A line per model."""
-    items: dict[str, None] = {}
-    for _, account in rows:
-        items.update(dict.fromkeys(account.itemised))
-    columns = ("model", "layers", "theory", "predicted", "executed", "%", *map(_heading, items), "")
-    made = _table(f"{text.plural(len(rows), 'model')}  batch {batch}  {_place(backend, isa)}", columns)
+    unit = _Unit(max((account.theory for _, account in rows), key=lambda counts: counts.flops))
+    parts = [families(account.itemised) for _, account in rows]
+    shown = [family for family in (*FAMILIES, REST) if any(family in found for found in parts)]
+    title = f"{text.plural(len(rows), 'model')}  batch {batch}  {_place(backend, isa)}  {unit.name}"
+    made = _table(title, ("\nmodel", "\nlayers", "\ntheory", "\npredicted", "\nexecuted", "\n%", *shown, ""))
     faults = []
-    for name, account in rows:
+    for (name, account), found in zip(rows, parts):
         share = account.executed.flops / account.theory.flops if account.executed and account.theory.flops else None
         made.add_row(
             name,
             str(len(account.layers)),
-            *_cells(account.theory, account.predicted, account.executed),
+            *(unit.value(counts) for counts in (account.theory, account.predicted, account.executed)),
             text.percent(share, 1),
-            *(_signed(account.itemised.get(item)) for item in items),
+            *(unit.difference(found.get(family)) for family in shown),
             text.VERDICTS[account.agrees],
         )
         if account.agrees is False:
             faults.append((name, counts_verdict(account)))
-    return Group(made, _facts(faults), Text(LEGEND, style="dim"), "")
+    return Group(made, "", _facts(faults), Text(LEGEND, style="dim"), "")
 
 
-def _heading(item: str) -> str:
-    """ "skipped taps" on two lines, so that its column is no wider than its numbers."""
-    return item.replace("_", " ").replace(" ", "\n", 1)
+def families(itemised: Mapping[str, Counts]) -> Families:
+    """The items summed by family, in the order of the columns; families without an operation are left out."""
+    named = {item: family for family, items in FAMILIES.items() for item in items}
+    sums: Families = {}
+    for item, counts in itemised.items():
+        family = named.get(item, REST)
+        sums[family] = sums.get(family, Counts()) + counts
+    return {family: sums[family] for family in (*FAMILIES, REST) if sums.get(family, Counts()).flops}
 
 
-def _cells(*counts: Counts | None) -> tuple[str, ...]:
-    return tuple(text.millions(c.flops if c is not None else None, 3) for c in counts)
-
-
-def _signed(counts: Counts | None) -> str:
-    """A difference: nothing where there is none, so that the eye finds what there is."""
-    return "" if counts is None or counts.flops == 0 else text.millions(counts.flops, 3)
+def _items(itemised: Mapping[str, Counts], unit: _Unit) -> str:
+    """Every item with operations, the largest first."""
+    found = sorted(((item, c) for item, c in itemised.items() if c.flops), key=lambda pair: -abs(pair[1].flops))
+    return ", ".join(f"{item} {unit.value(counts)}" for item, counts in found) or "none: executed is theory"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -28,8 +27,9 @@ def _table(title: str, columns: Sequence[str], *, footer: Sequence[str] | None =
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
-        padding=(0, 1),
+        padding=(0, 1, 0, 0),  # two spaces between columns, with the box's own one
         pad_edge=False,
+        show_edge=False,
         show_footer=footer is not None,
         header_style="dim",
         footer_style="bold",
@@ -103,7 +103,7 @@ def models(architectures: Sequence[Any]) -> RenderableType:
     made.title = None
     made.columns[5].justify = "left"
     made.columns[5].no_wrap = False
-    for a in sorted(architectures, key=lambda a: natural(a.name)):
+    for a in sorted(architectures, key=lambda a: text.natural(a.name)):
         made.add_row(
             f"[bold]{a.name}[/]",
             f"{a.params:,}",
@@ -112,12 +112,7 @@ def models(architectures: Sequence[Any]) -> RenderableType:
             str(a.num_classes),
             escape(a.paper.split("://")[-1]),
         )
-    return Group(made, Text(text.plural(len(architectures), "model"), style="dim"))
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """A sorting key that puts resnet18 before resnet101."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return Group(made, "", Text(text.plural(len(architectures), "model"), style="dim"))
 
 
 def run(model: str, image: str, weights: str, backend: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
@@ -132,7 +127,7 @@ def run(model: str, image: str, weights: str, backend: str, rows: Sequence[Mappi
     note = f"weights {weights}, backend {backend}"
     if weights == "random":
         note = f"random weights, so the classes mean nothing: give --weights FILE; backend {backend}"
-    return Group(made, Text(note, style="dim"))
+    return Group(made, "", Text(note, style="dim"))
 
 
 # --- bench
@@ -141,7 +136,7 @@ def run(model: str, image: str, weights: str, backend: str, rows: Sequence[Mappi
 def bench(result: NetworkResult) -> RenderableType:
     """A row per layer, the totals, and what to think of them."""
     total = result.account
-    columns = ("layer", "kernel", "output", "theory\nMMAC", "executed\nMFLOP", "\nms", "\nGFLOP/s", "share of\npeak, %")
+    columns = ("layer", "kernel", "output", "theory\nMMAC", "executed\nMFLOP", "\nms", "\nGFLOP/s", "\n% peak")
     footer = (
         "total",
         "",
@@ -155,10 +150,11 @@ def bench(result: NetworkResult) -> RenderableType:
     place = _place(result.backend, result.isa)
     title = f"{result.model}  batch {result.batch}  {place}  {text.plural(result.threads, 'thread')}  {result.input}"
     made = _table(title, columns, footer=footer, left=3)
+    made.columns[1].no_wrap = True
     heavy = 0.02 * sum(layer.time_ms or 0.0 for layer in result.layers)
     for layer in result.layers:
         made.add_row(
-            layer.name,
+            text.Tail(layer.name),
             layer.kernel,
             text.shape(layer.output_shape[1:]),
             text.millions(layer.theory.fma),
@@ -168,7 +164,7 @@ def bench(result: NetworkResult) -> RenderableType:
             text.percent(layer.share_of_peak),
             style=None if (layer.time_ms or 0.0) >= heavy else "dim",
         )
-    return Group(made, _facts(_bench_facts(result)), "")
+    return Group(made, "", _facts(_bench_facts(result)), "")
 
 
 def _bench_facts(result: NetworkResult) -> Iterable[tuple[str, str]]:

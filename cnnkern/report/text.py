@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.text import Text
 
 ABSENT = "-"
 VERDICTS = {True: "[green]ok[/]", False: "[bold red]WRONG[/]", None: ABSENT}
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A sorting key that puts resnet18 before resnet101."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+class Tail:
+    """A dotted name that loses its head, not its end, where there is no room: "…block4.denselayer16.conv2"."""
+
+    LEAST = 12
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(min(self.LEAST, len(self.name)), len(self.name)).with_maximum(options.max_width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        room = options.max_width
+        yield Text(self.name if len(self.name) <= room else "…" + self.name[1 - room :], no_wrap=True)
 
 
 def shape(dims: Sequence[int | str]) -> str:
@@ -58,8 +84,10 @@ def percent(value: float | None, digits: int = 0) -> str:
 
 
 def error(value: float | None) -> str:
-    """An error or a tolerance: two digits and a power of ten."""
-    return ABSENT if value is None else f"{value:.1e}"
+    """An error or a tolerance: two digits and a power of ten; 0 is exact."""
+    if value is None:
+        return ABSENT
+    return f"{value:.1e}" if value else "0"
 
 
 def plural(count: int, noun: str) -> str:

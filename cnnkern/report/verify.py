@@ -29,7 +29,7 @@ def ops(results: Sequence[OpResult], seed: int) -> RenderableType:
     failures = [(f"{r.label} on {r.isa or r.backend}", escape(failure)) for r in results for failure in r.failures]
     good = sum(r.good for r in results)
     note = f"{good} of {len(results)} good; an error is a share of the size of the terms behind an output"
-    return Group(made, _facts(failures[:FAULTS_SHOWN]), Text(note, style="dim"), "")
+    return Group(made, "", _facts(failures[:FAULTS_SHOWN]), Text(note, style="dim"), "")
 
 
 def _cells(result: OpResult) -> list[str]:
@@ -70,4 +70,4 @@ def networks(verdicts: Sequence[NetworkVerdict]) -> RenderableType:
         "error: largest difference, a share of the reference's range. varies: how far the outputs of two pictures lie "
         "apart; below 1 % nothing was tested."
     )
-    return Group(made, Text(note, style="dim"), "")
+    return Group(made, "", Text(note, style="dim"), "")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import cnnkern
 from cnnkern import data, models
 from cnnkern.measure import schema
 
+PROCESS = [sys.executable, "-c", "import sys; from cnnkern.cli import main; sys.exit(main())"]
+THIS_PACKAGE = {**os.environ, "PYTHONPATH": str(Path(cnnkern.__file__).parents[1])}
 ON_REFERENCE = ("--backend", "reference")
 
 
@@ -129,20 +134,16 @@ def test_tables_fit_into_120_columns(cnnkern, monkeypatch):
 
 @pytest.mark.parametrize("argv", [["models", "resnet50"], ["bench", "lenet5", "--seconds", "0.01", *ON_REFERENCE]])
 def test_as_a_process_without_a_terminal_nothing_but_the_answer_is_written(argv):
-    code = "import sys; from cnnkern.cli import main; sys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*PROCESS, *argv], capture_output=True, text=True, timeout=120, env=THIS_PACKAGE)
     assert (done.returncode, done.stderr) == (0, "")
     assert argv[1] in done.stdout and "\x1b" not in done.stdout
 
 
-def test_progress_shows_on_a_terminal(capfd):
+def test_progress_shows_on_a_terminal():
     pty = pytest.importorskip("pty")
-    import os
-
-    code = "import sys; from cnnkern.cli import main; sys.exit(main())"
     argv = ["bench", "lenet5", "--seconds", "0.2", *ON_REFERENCE]
     ours, theirs = pty.openpty()
-    done = subprocess.Popen([sys.executable, "-c", code, *argv], stdout=subprocess.DEVNULL, stderr=theirs)
+    done = subprocess.Popen([*PROCESS, *argv], stdout=subprocess.DEVNULL, stderr=theirs, env=THIS_PACKAGE)
     os.close(theirs)
     shown = b""
     try:
