@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..measure import schema
     from ..measure.profile import machine_profile
-    from ..report import console, tables
+    from ..report import bench, console
 
     names = model_names(args.models)
     backend = choose_backend(args.backend)
@@ -45,9 +45,9 @@ def run(args: argparse.Namespace) -> int:
         for result in _bench(name, args, backend, isas, threads):
             results.append(result)
             if args.json != "-":
-                out.print(tables.bench(result))
+                out.print(bench.bench(result, out.width))
     if args.json != "-" and len(results) > 1:
-        out.print(tables.bench_all(results))
+        out.print(bench.bench_all(results))
     good = all(result.good for result in results)
     if args.json:
         machine = machine_profile(threads=threads, isa=isas[0]).as_dict()

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
             rows.append((name, result))
             results.append((name, isa, result))
             if args.json != "-" and not brief:
-                out.print(tables.flops(name, args.batch, backend, isa, result))
+                out.print(tables.flops(name, args.batch, backend, isa, result, out.width))
         if args.json != "-" and brief:
             out.print(tables.flops_all(rows, args.batch, backend, isa))
     verdicts = [result.agrees for _, _, result in results]

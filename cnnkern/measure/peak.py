@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from functools import cache
 
-PROBES = 5  # short ones: a neighbour that takes a core for a moment then spoils one of them, not the figure
+PROBES = 8  # short ones: a neighbour that takes a core for a moment then spoils one of them, not the figure
 BANDWIDTH_BYTES = 256 << 20  # well beyond the last-level cache of any current CPU, so that DRAM answers
 
 
 @cache
-def fma_gflops(isa: str, threads: int, seconds: float = 0.06) -> float | None:
+def fma_gflops(isa: str, threads: int, seconds: float = 0.05) -> float | None:
     """Peak float32 rate of `threads` threads on `isa`, in GFLOP/s (an fma is two): the best of PROBES short probes.
 
     Args: `isa` as in `cnnkern.cpu_info()`; `seconds` per probe. Returns None where no probe can run. Measured once

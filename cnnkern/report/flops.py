@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.console import Group, RenderableType
-from rich.text import Text
+from rich.console import RenderableType
 
 from ..measure.accounting import LayerAccount, ModelAccount
 from ..ops.base import Counts
 from . import text
-from .tables import _facts, _place, _table, counts_verdict
+from .parts import ROOMY, counts_verdict, facts, note, page, place, table
 
 # Heading -> the items it sums. A backend's further items stand under REST; --json has every item on its own.
 FAMILIES = {
@@ -42,30 +41,35 @@ class _Unit:
         return "" if counts is None or counts.flops == 0 else self.value(counts)
 
 
-def flops(name: str, batch: int, backend: str, isa: str | None, account: ModelAccount) -> RenderableType:
-    """A row per layer; exact numbers are in --json, and every disagreement is spelt out below the table."""
+def flops(name: str, batch: int, backend: str, isa: str | None, account: ModelAccount, width: int) -> RenderableType:
+    """A row per layer; exact numbers are in --json, and every disagreement is spelt out below the table.
+
+    `width` is the terminal's, in columns: a narrow one gets the three numbers alone.
+    """
     unit, totals = _Unit(account.theory), families(account.itemised)
-    shown = list(totals)
-    footer = ["total", ""] + [unit.value(c) for c in (account.theory, account.predicted, account.executed)]
+    shown = list(totals) if width >= ROOMY else []
+    kernels = ["\nkernel"] if width >= ROOMY else []
+    footer = ["total", *[""] * len(kernels)]
+    footer += [unit.value(c) for c in (account.theory, account.predicted, account.executed)]
     footer += [unit.difference(totals[family]) for family in shown] + [text.VERDICTS[account.agrees]]
-    title = f"{name}  batch {batch}  {_place(backend, isa)}  {unit.name}"
-    made = _table(
-        title, ("\nlayer", "\nkernel", "\ntheory", "\npredicted", "\nexecuted", *shown, ""), footer=footer, left=2
-    )
-    made.columns[1].no_wrap = True
+    columns = ("\nlayer", *kernels, "\ntheory", "\npredicted", "\nexecuted", *shown, "")
+    made = table(columns, footer=footer, left=1 + len(kernels))
+    for column in made.columns[1:]:
+        column.no_wrap = True
     for layer in account.layers:
-        made.add_row(*_row(layer, shown, unit, isa))
-    facts = [("counts", counts_verdict(account))]
+        made.add_row(*_row(layer, bool(kernels), shown, unit, isa))
+    findings = [("counts", counts_verdict(account))]
     if account.itemised:
-        facts.append(("items", _items(account.itemised, unit)))
-    return Group(made, "", _facts(facts), Text(LEGEND, style="dim"), "")
+        findings.append(("items", _items(account.itemised, unit)))
+    title = f"{name}  batch {batch}  {place(backend, isa)}  {unit.name}"
+    return page(title, made, facts(findings), note(LEGEND))
 
 
-def _row(layer: LayerAccount, shown: Sequence[str], unit: _Unit, isa: str | None) -> list[RenderableType]:
+def _row(layer: LayerAccount, kernel: bool, shown: Sequence[str], unit: _Unit, isa: str | None) -> list[RenderableType]:
     parts = families(layer.itemised or {})
     return [
         text.Tail(layer.name),
-        layer.kernel.removesuffix(f"__{isa}"),
+        *([layer.kernel.removesuffix(f"__{isa}")] if kernel else []),
         *(unit.value(counts) for counts in (layer.theory, layer.predicted, layer.executed)),
         *(unit.difference(parts.get(family)) for family in shown),
         text.VERDICTS[layer.agrees],
@@ -77,8 +81,8 @@ def flops_all(rows: Sequence[tuple[str, ModelAccount]], batch: int, backend: str
     unit = _Unit(max((account.theory for _, account in rows), key=lambda counts: counts.flops))
     parts = [families(account.itemised) for _, account in rows]
     shown = [family for family in (*FAMILIES, REST) if any(family in found for found in parts)]
-    title = f"{text.plural(len(rows), 'model')}  batch {batch}  {_place(backend, isa)}  {unit.name}"
-    made = _table(title, ("\nmodel", "\nlayers", "\ntheory", "\npredicted", "\nexecuted", "\n%", *shown, ""))
+    title = f"{text.plural(len(rows), 'model')}  batch {batch}  {place(backend, isa)}  {unit.name}"
+    made = table(("\nmodel", "\nlayers", "\ntheory", "\npredicted", "\nexecuted", "\n%", *shown, ""))
     faults = []
     for (name, account), found in zip(rows, parts):
         share = account.executed.flops / account.theory.flops if account.executed and account.theory.flops else None
@@ -92,7 +96,7 @@ def flops_all(rows: Sequence[tuple[str, ModelAccount]], batch: int, backend: str
         )
         if account.agrees is False:
             faults.append((name, counts_verdict(account)))
-    return Group(made, "", _facts(faults), Text(LEGEND, style="dim"), "")
+    return page(title, made, facts(faults), note(LEGEND))
 
 
 def families(itemised: Mapping[str, Counts]) -> Families:

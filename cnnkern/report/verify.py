@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.markup import escape
-from rich.text import Text
 
 from ..measure.verify import NetworkVerdict, OpResult
 from . import text
-from .tables import FAULTS_SHOWN, _facts, _table
+from .parts import FAULTS_SHOWN, facts, note, page, table
 
 
 def ops(results: Sequence[OpResult], seed: int) -> RenderableType:
@@ -20,7 +19,7 @@ def ops(results: Sequence[OpResult], seed: int) -> RenderableType:
     columns = ["operation", "cases"]
     for backend, isa in places:
         columns += [f"{isa or backend}\nerror", "\nallowed", ""]
-    made = _table(f"operations against the float64 reference, seed {seed}", columns)
+    made = table(columns)
     for label in dict.fromkeys(r.label for r in results):
         row = [label, str(found[(label, *places[0])].cases)]
         for place in places:
@@ -28,8 +27,9 @@ def ops(results: Sequence[OpResult], seed: int) -> RenderableType:
         made.add_row(*row)
     failures = [(f"{r.label} on {r.isa or r.backend}", escape(failure)) for r in results for failure in r.failures]
     good = sum(r.good for r in results)
-    note = f"{good} of {len(results)} good; an error is a share of the size of the terms behind an output"
-    return Group(made, "", _facts(failures[:FAULTS_SHOWN]), Text(note, style="dim"), "")
+    summary = f"{good} of {len(results)} good; an error is a share of the size of the terms behind an output"
+    title = f"operations against the float64 reference, seed {seed}"
+    return page(title, made, facts(failures[:FAULTS_SHOWN]), note(summary))
 
 
 def _cells(result: OpResult) -> list[str]:
@@ -51,13 +51,13 @@ def networks(verdicts: Sequence[NetworkVerdict]) -> RenderableType:
         "varies\n%",
         "",
     )
-    made = _table("networks against the float64 reference", columns, left=3)
+    made = table(columns, left=3)
     for v in verdicts:
         worst, output = v.errors.worst, v.errors.output
         made.add_row(
             v.model,
             v.isa or v.backend,
-            worst.layer,
+            text.Tail(worst.layer),
             str(len(v.errors.layers)),
             text.error(worst.error),
             text.error(worst.tolerance),
@@ -66,8 +66,8 @@ def networks(verdicts: Sequence[NetworkVerdict]) -> RenderableType:
             text.percent(v.errors.variation),
             text.VERDICTS[v.good],
         )
-    note = (
+    legend = (
         "error: largest difference, a share of the reference's range. varies: how far the outputs of two pictures lie "
         "apart; below 1 % nothing was tested."
     )
-    return Group(made, "", Text(note, style="dim"), "")
+    return page("networks against the float64 reference", made, note(legend))
