@@ -13,7 +13,7 @@ from cnnkern.measure.accuracy import range_error, variation
 
 onnx = pytest.importorskip("onnx", reason="onnx is an extra: pip install 'cnnkern[test]'")
 # Before 1.25 it divided averages over one-sided padding by the wrong count.
-onnxruntime = pytest.importorskip("onnxruntime", "1.25", reason="needs onnxruntime >= 1.25: pip install 'cnnkern[test]'")
+onnxruntime = pytest.importorskip("onnxruntime", "1.25", reason="needs onnxruntime >= 1.25, of 'cnnkern[test]'")
 
 from onnx_graph import ACTIVATIONS, to_onnx  # noqa: E402  needs onnx
 

@@ -12,7 +12,7 @@ from cnnkern import ops, testing
 
 onnx = pytest.importorskip("onnx", reason="onnx is an extra: pip install 'cnnkern[test]'")
 # Before 1.25 it divided averages over one-sided padding by the wrong count.
-onnxruntime = pytest.importorskip("onnxruntime", "1.25", reason="needs onnxruntime >= 1.25: pip install 'cnnkern[test]'")
+onnxruntime = pytest.importorskip("onnxruntime", "1.25", reason="needs onnxruntime >= 1.25, of 'cnnkern[test]'")
 helper = onnx.helper
 
 OPSET = 22  # from 19 on ceil_mode's overhang is not counted as padding
