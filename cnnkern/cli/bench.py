@@ -16,6 +16,7 @@ from .common import (
     model_names,
     photograph,
     positives,
+    seconds,
     thread_count,
 )
 
@@ -25,7 +26,9 @@ PICTURE = "grace_hopper.jpg"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", nargs="*", default=["resnet50"], metavar="MODEL", help="default: resnet50")
     parser.add_argument("--batch", type=positives, default=(1,), metavar="N,N", help="batch sizes; default: 1")
-    parser.add_argument("--seconds", type=float, default=1.0, metavar="S", help="measured time per figure; default: 1")
+    parser.add_argument(
+        "--seconds", type=seconds, default=1.0, metavar="S", help="measured time per figure; default: 1"
+    )
     add_place(parser)
     add_json(parser)
 

@@ -52,7 +52,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def add_place(parser: argparse.ArgumentParser, *, isa: bool = True, threads: bool = True) -> None:
     """Where to run: --backend, --isa, --threads."""
-    parser.add_argument("--backend", metavar="B", help="default: cpu, or the reference where that is not available")
+    parser.add_argument("--backend", metavar="B", help="default: $CNNKERN_BACKEND, or cpu if it is there")
     if isa:
         parser.add_argument(
             "--isa", metavar="ISA", help="one, several with commas, or all; default: $CNNKERN_ISA or the best"
@@ -72,6 +72,17 @@ def positive(text: str) -> int:
     return value
 
 
+def seconds(text: str) -> float:
+    """A time to spend: more than none, no more than an hour."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value <= 3600.0:
+        raise argparse.ArgumentTypeError(f"expected seconds, more than 0 and at most 3600, received {text!r}")
+    return value
+
+
 def positives(text: str) -> tuple[int, ...]:
     """Comma-separated numbers: "1,16"."""
     return tuple(positive(part) for part in text.split(","))
@@ -88,11 +99,14 @@ def backend_reasons() -> dict[str, str]:
 
 
 def choose_backend(wanted: str | None) -> str:
-    """The backend asked for, else cpu, else the reference with a word of warning.
+    """The backend asked for, here or by CNNKERN_BACKEND, else cpu, else the reference with a word of warning.
 
     Raises UsageError for an unknown name or one that this installation cannot use.
     """
+    from .. import config
+
     reasons = backend_reasons()
+    wanted = wanted or config.get("backend")
     if wanted is not None:
         if wanted not in reasons:
             raise UsageError(f"no backend {wanted!r}; {nearest(wanted, reasons)}")

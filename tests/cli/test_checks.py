@@ -102,6 +102,12 @@ def test_outputs_that_do_not_vary_prove_nothing(cnnkern, monkeypatch):
     assert done.code == 1 and done.json["models"][0]["variation"] == 0.0
 
 
+def test_cnnkern_backend_is_obeyed(cnnkern, cpu, monkeypatch):
+    cpu()
+    monkeypatch.setenv("CNNKERN_BACKEND", "reference")
+    assert cnnkern("flops", "lenet5", "--json", "-").json["models"][0]["backend"] == "reference"
+
+
 def test_without_the_cpu_backend_the_reference_takes_over_with_a_word(cnnkern, monkeypatch):
     from cnnkern import backends
 

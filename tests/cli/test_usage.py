@@ -20,6 +20,7 @@ import pytest
         (["bench", "--batch", "0"], "at least 1"),
         (["bench", "--batch", "1,x"], "'x'"),
         (["bench", "--threads", "two"], "'two'"),
+        (["bench", "--seconds", "nan"], "'nan'"),
         (["run", "lenet5"], "--image"),
         (["run", "lenet5", "--image", "missing.jpg"], "missing.jpg: No such file"),
         (["run", "lenet5", "--image", __file__], "not a picture"),
