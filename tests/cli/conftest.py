@@ -81,6 +81,7 @@ def cpu(monkeypatch):
             "cnnkern.cpu_info",
             lambda: {"name": "a cpu", "isa": "avx2", "isas": ["vec128", "avx2"], "threads": 1, "cache_bytes": {}},
         )
+        monkeypatch.setattr("cnnkern.measure.peak.fma_gflops", lambda isa, threads: 100.0)
         return fake
 
     return install
