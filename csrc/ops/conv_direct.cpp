@@ -95,19 +95,13 @@ class ConvDirect final : public Op {
     const int64_t px = plan_.scratch_px, p = p0 + prow;
     const float* base = ctx.workspace + (slot * in_rows_ + prow * s_.stride_h) * in_cols_ * px + panel.c0;
     const float* rows[kMaxTaps];
-    ConvTile t = {};
+    ConvTile t = packed_.tile(i, e_);
     t.rows = rows;
     t.nrows = merged_taps_ ? s_.r : s_.r * s_.s;
     t.klen = merged_taps_ ? s_.s * packed_.c : packed_.c;
     t.x_px = s_.stride_w * px;
-    t.w = packed_.panel(i);
     t.y_px = y.sw;
-    t.bias = packed_.panel_bias(i);
     t.res_px = res.sw;
-    t.lo = e_.lo;
-    t.hi = e_.hi;
-    t.clamp = e_.clamp;
-    t.valid = panel.valid;
     const int64_t tiles = ceil_div(s_.q, panel.px);
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const Range q = share(s_.q, tiles, tile);

@@ -54,22 +54,15 @@ class ConvIm2col final : public Op {
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const Range q = share(s_.q, tiles, tile);
       const float* rows[1] = {patches + q.begin * patch() + panel.c0 / packed_.c * klen};
-      ConvTile t = {};
+      ConvTile t = packed_.tile(i, e_);
       t.rows = rows;
       t.nrows = 1;
       t.klen = klen;
       t.x_px = patch();
-      t.w = packed_.panel(i);
-      t.prefetch = t.w;
       t.y = y.at(n, p, q.begin) + panel.k0;
       t.y_px = y.sw;
-      t.bias = packed_.panel_bias(i);
       t.res = res.data ? res.at(n, p, q.begin) + panel.k0 : nullptr;
       t.res_px = res.sw;
-      t.lo = e_.lo;
-      t.hi = e_.hi;
-      t.clamp = e_.clamp;
-      t.valid = panel.valid;
       ctx.kernels->conv[panel.ob][q.end - q.begin](&t);
       e_.finish(ctx.kernels, t.y, q.end - q.begin, t.y_px, t.valid);
     }

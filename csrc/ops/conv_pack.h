@@ -24,6 +24,18 @@ struct PackedConv {
   int64_t panel_floats(const Panel& p) const { return taps * c * p.ob * kBlock; }
   const float* panel(size_t i) const { return weights.data() + panels[i].offset; }
   const float* panel_bias(size_t i) const { return bias.data() ? bias.data() + bias_offset[i] : nullptr; }
+
+  // A tile of panel i with everything but its pixels: rows, y and res are the driver's to set.
+  ConvTile tile(size_t i, const Epilogue& e) const {
+    ConvTile t = {};
+    t.w = t.prefetch = panel(i);
+    t.bias = panel_bias(i);
+    t.lo = e.lo;
+    t.hi = e.hi;
+    t.clamp = e.clamp;
+    t.valid = panels[i].valid;
+    return t;
+  }
 };
 
 // weight: (K, C/groups, R, S) as users give it; bias: K floats or null. `px` caps the tile length.

@@ -51,19 +51,13 @@ class ConvPointwise final : public Op {
     const Panel& panel = packed_.panels[i];
     const int64_t per_line = ceil_div(length_, panel.px), total = lines_ * per_line;
     const float* rows[1];
-    ConvTile t = {};
+    ConvTile t = packed_.tile(i, e_);
     t.rows = rows;
     t.nrows = 1;
     t.klen = packed_.c;
     t.x_px = vectors_ ? x.sn : s_.stride_w * x.sw;
-    t.w = packed_.panel(i);
     t.y_px = vectors_ ? y.sn : y.sw;
-    t.bias = packed_.panel_bias(i);
     t.res_px = vectors_ ? res.sn : res.sw;
-    t.lo = e_.lo;
-    t.hi = e_.hi;
-    t.clamp = e_.clamp;
-    t.valid = panel.valid;
     for (int64_t tile = total * part.begin / parts; tile < total * part.end / parts; ++tile) {
       const int64_t line = tile / per_line, n = flat_ ? 0 : line / s_.p, p = flat_ ? 0 : line % s_.p;
       const Range q = share(length_, per_line, tile % per_line);
