@@ -77,10 +77,9 @@ def cpu(monkeypatch):
     def install(**wrongs) -> CountingCpu:
         fake = CountingCpu(**wrongs)
         monkeypatch.setattr(backends, "_find", lambda name: (fake, "") if name == "cpu" else find(name))
-        monkeypatch.setattr(
-            "cnnkern.cpu_info",
-            lambda: {"name": "a cpu", "isa": "avx2", "isas": ["vec128", "avx2"], "threads": 1, "cache_bytes": {}},
-        )
+        info = {"name": "a cpu", "isa": "avx2", "isas": ["vec128", "avx2"], "threads": 1, "cache_bytes": {}}
+        for asked in ("cnnkern.cpu_info", "cnnkern.measure.profile.cpu_info"):
+            monkeypatch.setattr(asked, lambda: info)
         monkeypatch.setattr("cnnkern.measure.peak.fma_gflops", lambda isa, threads: 100.0)
         return fake
 
