@@ -23,7 +23,7 @@ sanitize:
 	  -DCNNKERN_SANITIZE=address,undefined -DCNNKERN_OUTPUT_DIR=$(CURDIR)/$(SAN)/site/cnnkern
 	ninja -C $(SAN)
 	LD_PRELOAD=$$($(CXX) -print-file-name=libasan.so):$$($(CXX) -print-file-name=libstdc++.so) ASAN_OPTIONS=detect_leaks=0 \
-	  PYTHONPATH=$(SAN)/site pytest -q tests/ops tests/graph
+	  PYTHONPATH=$(CURDIR)/$(SAN)/site pytest -q tests/ops tests/graph
 
 lint:
 	ruff check .
