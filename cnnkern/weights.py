@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import zipfile
 from collections.abc import Callable, Mapping
@@ -73,30 +72,21 @@ def read_state_dict(path: str | PathLike) -> dict[str, Any]:
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """8 bytes of header length, a JSON header, raw little-endian data: https://github.com/huggingface/safetensors."""
-    size = path.stat().st_size
-    data = np.memmap(path, np.uint8, mode="r") if size else np.empty(0, np.uint8)
-    start = 8 + int.from_bytes(data[:8].tobytes(), "little")
-    if size < 8 or start > size:
-        raise ModelError(f"truncated: {size} bytes, too few for the header")
     try:
-        header = json.loads(data[8:start].tobytes())
-        header.pop("__metadata__", None)
-        entries = [(name, e["dtype"], tuple(e["shape"]), *e["data_offsets"]) for name, e in header.items()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"the header is not that of a safetensors file ({error})") from error
-    return {name: _safetensor(data, start, name, *entry) for name, *entry in entries}
+        from safetensors import SafetensorError, deserialize
+    except ImportError:
+        raise ModelError("reading it needs safetensors; pip install 'cnnkern[weights]', or save it as .npz") from None
+    try:
+        entries = deserialize(path.read_bytes())
+    except SafetensorError as error:
+        raise ModelError(f"truncated or corrupt ({error})") from error
+    return {name: _safetensor(name, entry["dtype"], entry["shape"], entry["data"]) for name, entry in entries}
 
 
-def _safetensor(data: np.ndarray, start: int, name: str, dtype: str, shape: tuple, begin: int, end: int) -> np.ndarray:
+def _safetensor(name: str, dtype: str, shape: list[int], data: bytes) -> np.ndarray:
     if dtype not in SAFETENSORS_DTYPES:
         raise ModelError(f"{name} has dtype {dtype}; {', '.join(SAFETENSORS_DTYPES)} are read")
-    kind = np.dtype(SAFETENSORS_DTYPES[dtype])
-    if start + end > data.size:
-        raise ModelError(f"truncated: {name} ends at byte {start + end} of {data.size}")
-    if not 0 <= begin <= end or end - begin != math.prod(shape) * kind.itemsize:
-        raise ModelError(f"corrupt: {name} of shape {shape} and dtype {dtype} does not fill bytes {begin} to {end}")
-    array = np.frombuffer(data[start + begin : start + end].tobytes(), kind).reshape(shape)
+    array = np.frombuffer(data, SAFETENSORS_DTYPES[dtype]).reshape(shape)
     if dtype == "BF16":  # the upper half of a float32
         array = (array.astype(np.uint32) << 16).view(np.float32)
     return array
