@@ -48,6 +48,7 @@ def test_a_plan_gives_the_same_bits_for_every_team(isa, name, rng):
 def test_whole_networks_agree_with_the_reference(isa, name, rng):
     model, shape = small(name)
     x = rng.standard_normal(shape, dtype=np.float32)
+    x[1] *= np.linspace(-2, 3, shape[-1], dtype=np.float32)  # two images of noise alone look alike to a deep network
     mine, theirs = (model.compile(shape, backend=backend)(x) for backend in (CpuBackend(isa), "reference"))
     assert error(mine, theirs) < 1e-4
     assert error(mine[:1], mine[1:]) > 1e-2, "two images give the same: nothing was tested"
