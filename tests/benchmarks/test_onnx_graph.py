@@ -76,7 +76,7 @@ CHAINS = {
             {"w": (6, 2, 3, 2), "b": (6,)},
         )
     ],
-    "linear": [(ops.FlattenSpec("HWC"), {}), (ops.LinearSpec("sigmoid"), {"w": (5, 252), "b": None})],
+    "linear": [(ops.FlattenSpec("HWC"), {}), (ops.LinearSpec("leaky_relu", 0.3), {"w": (5, 252), "b": None})],
     "batch norm without scale and shift": [(ops.BatchNormSpec(1e-3), {"m": (4,), "v": (4,)})],
     "add and mul": [(ops.AddSpec("relu"), {"a": (4, 1, 1)}), (ops.MulSpec(), {"m": (9, 7)})],
     "max pool": [(ops.Pool2dSpec("max", (3, 2), (2, 2), ((1, 1), (0, 0)), (2, 1), ceil_mode=True), {})],
