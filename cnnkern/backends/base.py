@@ -39,7 +39,7 @@ class Backend(Protocol):
     name: str
 
     def available(self) -> str:
-        """"" when usable, else one sentence that says why not."""
+        """An empty string when usable, else one sentence that says why not."""
 
     def passes(self) -> list[Callable[[Graph, dict], tuple[Graph, dict]]]:
         """The graph passes this backend wants, in order; each takes and returns (graph, weights)."""
