@@ -61,6 +61,8 @@ py::dict plan_dict(const ConvPlan& p) {
   d["m"] = p.m;
   d["tile_block"] = p.tile_block;
   d["shared"] = p.shared;
+  d["cycles"] = p.cycles;
+  d["weight_bytes"] = p.weight_bytes;
   return d;
 }
 

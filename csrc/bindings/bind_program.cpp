@@ -8,11 +8,14 @@ TensorRef tensor_ref(const Program& program, const py::object& tensor, const cha
   TensorRef ref;
   if (tensor.is_none()) return ref;
   using Four = std::tuple<int64_t, int64_t, int64_t, int64_t>;
-  const auto parts = tensor.cast<std::tuple<int, int64_t, Four, Four>>();
-  ref.slot = std::get<0>(parts);
-  ref.offset = std::get<1>(parts);
-  std::tie(ref.view.n, ref.view.h, ref.view.w, ref.view.c) = std::get<2>(parts);
-  std::tie(ref.view.sn, ref.view.sh, ref.view.sw, ref.view.sc) = std::get<3>(parts);
+  const py::tuple parts = tensor.cast<py::tuple>();
+  if (parts.size() != 4 && parts.size() != 5)
+    throw std::invalid_argument(std::string(what) + ": want (slot, offset, sizes, strides[, image])");
+  ref.slot = parts[0].cast<int>();
+  ref.offset = parts[1].cast<int64_t>();
+  std::tie(ref.view.n, ref.view.h, ref.view.w, ref.view.c) = parts[2].cast<Four>();
+  std::tie(ref.view.sn, ref.view.sh, ref.view.sw, ref.view.sc) = parts[3].cast<Four>();
+  if (parts.size() == 5) ref.image = parts[4].cast<int64_t>();
   program.check(ref, what);
   return ref;
 }
@@ -55,7 +58,8 @@ std::pair<size_t, size_t> span(const Program& p, const Context& context, size_t 
   const size_t last = end.is_none() ? p.size() : end.cast<size_t>();
   if (begin > last || last > p.size()) throw std::invalid_argument("no such steps");
   if (context.arena.bytes() < static_cast<size_t>(p.arena_floats()) * sizeof(float) ||
-      context.workspace.bytes() < static_cast<size_t>(p.workspace_floats()) * sizeof(float))
+      context.workspace.bytes() < static_cast<size_t>(p.workspace_floats()) * sizeof(float) ||
+      context.own.bytes() < static_cast<size_t>(p.own_floats() * p.threads()) * sizeof(float))
     throw std::invalid_argument("the context was made by another program");
   return {begin, last};
 }
@@ -74,22 +78,31 @@ void bind_program(py::module_& m) {
             const Context& c = self.cast<const Context&>();
             return FloatArray(static_cast<py::ssize_t>(c.arena.bytes() / sizeof(float)), c.arena.data(), self);
           },
-          "The arena as a float32 array; it lives as long as the context.");
+          "The arena as a float32 array; it lives as long as the context.")
+      .def_property_readonly(
+          "own",
+          [](const py::object& self) {
+            const Context& c = self.cast<const Context&>();
+            return FloatArray(static_cast<py::ssize_t>(c.own.bytes() / sizeof(float)), c.own.data(), self);
+          },
+          "The images' own arenas, one after the other; a run of part of a stretch may replace it.");
   py::class_<Program> program(m, "Program");
   program
       .def(py::init([](const std::string& isa, int threads, int64_t arena_floats, std::vector<int64_t> external_floats,
-                       size_t inputs) {
+                       size_t inputs, int64_t own_floats, int64_t images) {
              return std::make_unique<Program>(resolve_isa(isa), threads, arena_floats, std::move(external_floats),
-                                              inputs);
+                                              inputs, own_floats, images);
            }),
            py::arg("isa"), py::arg("threads"), py::arg("arena_floats"), py::arg("external_floats"), py::arg("inputs"),
+           py::arg("own_floats") = 0, py::arg("images") = 1,
            "Slot 0 is an arena of `arena_floats`; slots 1.. are buffers brought to each run, the first `inputs` of "
-           "them read only.")
+           "them read only; the last slot is an arena of `own_floats` for each image at hand.")
+      .def("per_image", &Program::per_image, py::arg("on"),
+           "From here on, steps are added that run once for each image, or again once for all.")
       .def("new_context", &Program::new_context)
       .def(
           "run",
-          [](const Program& p, const Context& context, const py::sequence& arrays, size_t begin,
-             const py::object& end) {
+          [](const Program& p, Context& context, const py::sequence& arrays, size_t begin, const py::object& end) {
             const std::vector<float*> slots = buffers(p, arrays);
             const auto [first, last] = span(p, context, begin, end);
             const py::gil_scoped_release release;
@@ -98,8 +111,7 @@ void bind_program(py::module_& m) {
           py::arg("context"), py::arg("arrays"), py::arg("begin") = 0, py::arg("end") = py::none())
       .def(
           "profile",
-          [](const Program& p, const Context& context, const py::sequence& arrays, size_t begin,
-             const py::object& end) {
+          [](const Program& p, Context& context, const py::sequence& arrays, size_t begin, const py::object& end) {
             const std::vector<float*> slots = buffers(p, arrays);
             const auto [first, last] = span(p, context, begin, end);
             const py::gil_scoped_release release;
@@ -109,8 +121,7 @@ void bind_program(py::module_& m) {
           "As run; returns the milliseconds of each step.")
       .def(
           "count",
-          [](const Program& p, const Context& context, const py::sequence& arrays, size_t begin,
-             const py::object& end) {
+          [](const Program& p, Context& context, const py::sequence& arrays, size_t begin, const py::object& end) {
             const std::vector<float*> slots = buffers(p, arrays);
             const auto [first, last] = span(p, context, begin, end);
             std::vector<Counters> all;
@@ -129,6 +140,7 @@ void bind_program(py::module_& m) {
       .def_property_readonly("width", [](const Program& p) { return p.kernels()->width; })
       .def_property_readonly("threads", &Program::threads)
       .def_property_readonly("arena_floats", &Program::arena_floats)
+      .def_property_readonly("own_floats", &Program::own_floats)
       .def_property_readonly("workspace_floats", &Program::workspace_floats);
   bind_conv(program);
   bind_ops(program);

@@ -14,7 +14,7 @@ namespace cnnkern {
 namespace py = pybind11;
 using FloatArray = py::array_t<float, py::array::c_style>;
 
-// Python passes a tensor as None or (slot, offset, (n, h, w, c), (sn, sh, sw, sc)), all in floats.
+// Python passes a tensor as None or (slot, offset, (n, h, w, c), (sn, sh, sw, sc)[, image]), all in floats.
 TensorRef tensor_ref(const Program& program, const py::object& tensor, const char* what);
 
 // An optional float32 C-contiguous array with exactly `floats` values.

@@ -16,6 +16,7 @@ struct MachineProfile {
   double tile_cycles = 40;         // entering, leaving and storing a tile
   double weight_bytes_cycle = 6;   // transformed weights streamed from memory
   double scratch_bytes_cycle = 16; // transform traffic in L2
+  double depthwise_share = 0.4;    // of the multiply-add rate that a depthwise filter reaches
 };
 constexpr MachineProfile kProfile;
 
@@ -81,6 +82,11 @@ Tile best_tile(const KernelTable* kernels, int64_t length, int64_t channels, dou
   return best;
 }
 
+// With the weights streamed from memory.
+double cold_cycles(const ConvPlan& plan) {
+  return plan.cycles + static_cast<double>(plan.weight_bytes) / kProfile.weight_bytes_cycle;
+}
+
 void plan_direct(const ConvShape& s, const KernelTable* kernels, ConvPlan* plan) {
   // Groups of fewer than 16 output channels are computed together: their blocks would be mostly padding anyway.
   plan->merge = 1;
@@ -92,6 +98,9 @@ void plan_direct(const ConvShape& s, const KernelTable* kernels, ConvPlan* plan)
   const Tile tile = best_tile(kernels, s.q, s.kg() * plan->merge, steps, false);
   plan->ob = tile.ob;
   plan->px = tile.px;
+  const int64_t groups = s.groups / plan->merge;
+  plan->cycles = tile.cycles * steps * static_cast<double>(s.n * s.p * groups);
+  plan->weight_bytes = 4 * s.k * s.r * s.s * s.cg() * plan->merge;
   const int64_t cols = (s.q - 1) * s.stride_w + (s.s - 1) * s.dil_w + 1;
   const int64_t line = std::max<int64_t>(1, cols * plan->scratch_px), extra = (s.r - 1) * s.dil_h + 1 - s.stride_h;
   const int64_t fit = (kScratchFloats / line - extra) / s.stride_h;
@@ -114,6 +123,9 @@ void plan_pointwise(const ConvShape& s, const KernelTable* kernels, int64_t x_px
       best_tile(kernels, std::max<int64_t>(1, length), s.kg() * plan->merge, steps, s.stride_w * x_px * 4 % 4096 == 0);
   plan->ob = tile.ob;
   plan->px = tile.px;
+  const double lines = static_cast<double>(s.n * s.p * s.q) / static_cast<double>(std::max<int64_t>(1, length));
+  plan->cycles = tile.cycles * steps * lines * static_cast<double>(s.groups / plan->merge);
+  plan->weight_bytes = 4 * s.k * s.cg() * plan->merge;
 }
 
 void plan_im2col(const ConvShape& s, const KernelTable* kernels, ConvPlan* plan) {
@@ -121,15 +133,20 @@ void plan_im2col(const ConvShape& s, const KernelTable* kernels, ConvPlan* plan)
   const Tile tile = best_tile(kernels, s.q, s.kg(), static_cast<double>(s.cg() * s.r * s.s), false);
   plan->ob = tile.ob;
   plan->px = tile.px;
+  plan->cycles = tile.cycles * static_cast<double>(s.cg() * s.r * s.s) * static_cast<double>(s.n * s.p * s.groups);
+  plan->weight_bytes = 4 * s.k * s.r * s.s * s.cg();
 }
 
 void plan_depthwise(const ConvShape& s, const KernelTable* kernels, ConvPlan* plan) {
   plan->px = kernels->dw_px;
   plan->band_rows = std::min<int64_t>(8, s.p);
+  const int64_t vectors = s.n * s.p * s.q * s.r * s.s * round_up(s.k, kBlock) / kernels->width;
+  plan->cycles = static_cast<double>(vectors) / kProfile.depthwise_share;
+  plan->weight_bytes = 4 * s.k * s.r * s.s;
 }
 
-// Fills the Winograd part for output tiles of side m; returns the estimated cycles.
-double plan_winograd(const ConvShape& s, const KernelTable* kernels, int64_t m, ConvPlan* plan) {
+// Fills the Winograd part for output tiles of side m.
+void plan_winograd(const ConvShape& s, const KernelTable* kernels, int64_t m, ConvPlan* plan) {
   const int64_t a = m + 2, tiles = s.n * ceil_div(s.p, m) * ceil_div(s.q, m);
   plan->m = m;
   plan->scratch_px = s.c + (s.c * 4 % 4096 == 0 ? kBlock : 0);
@@ -145,20 +162,19 @@ double plan_winograd(const ConvShape& s, const KernelTable* kernels, int64_t m, 
   plan->px = tile.px;
   const double products = static_cast<double>(a * a * s.c * std::max<int64_t>(1, blocks)) * tile.cycles;
   const double moved = static_cast<double>(tiles * (2 * per_tile + (a * a * s.c + m * m * s.k) * 4));
-  const double weights = static_cast<double>(a * a * s.c * s.k * 4);
-  return products + moved / kProfile.scratch_bytes_cycle + weights / kProfile.weight_bytes_cycle;
+  plan->cycles = products + moved / kProfile.scratch_bytes_cycle;
+  plan->weight_bytes = 4 * a * a * s.c * s.k;
 }
 
 // Winograd where its estimate beats direct convolution's; F(4,3) against F(2,3) likewise.
 bool prefer_winograd(const ConvShape& s, const KernelTable* kernels, bool forced, ConvPlan* plan) {
-  ConvPlan two = *plan, four = *plan;
-  const double c2 = plan_winograd(s, kernels, 2, &two), c4 = plan_winograd(s, kernels, 4, &four);
-  const Tile tile = best_tile(kernels, std::max<int64_t>(1, s.q), s.k, static_cast<double>(9 * s.c), false);
-  const double direct = tile.cycles * static_cast<double>(s.n * s.p * 9 * s.c) +
-                        static_cast<double>(9 * s.c * s.k * 4) / kProfile.weight_bytes_cycle;
-  *plan = c2 < c4 ? two : four;
+  ConvPlan two = *plan, four = *plan, direct = *plan;
+  plan_winograd(s, kernels, 2, &two);
+  plan_winograd(s, kernels, 4, &four);
+  plan_direct(s, kernels, &direct);
+  *plan = cold_cycles(two) < cold_cycles(four) ? two : four;
   plan->algo = ConvAlgo::winograd;
-  return forced || std::min(c2, c4) < 0.95 * direct;
+  return forced || cold_cycles(*plan) < 0.95 * cold_cycles(direct);
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ struct TensorRef {
   int slot = -1;  // -1: absent
   int64_t offset = 0;
   TensorView view;
+  int64_t image = 0;  // where the op runs once an image: floats from one image's tensor to the next's
 
   bool present() const { return slot >= 0; }
 };
@@ -30,10 +31,11 @@ struct RunContext {
   const KernelTable* kernels;
   float* const* slots;
   float* workspace;  // shared by the team; as large as the op asked for
+  int64_t image = 0;
 
   TensorView operator()(const TensorRef& ref) const {
     TensorView v = ref.view;
-    v.data = ref.present() ? slots[ref.slot] + ref.offset : nullptr;
+    v.data = ref.present() ? slots[ref.slot] + ref.offset + image * ref.image : nullptr;
     return v;
   }
 };
@@ -97,6 +99,8 @@ struct ConvPlan {
   int64_t m = 0;            // Winograd: outputs per tile side
   int64_t tile_block = 0;   // Winograd: tiles transformed and multiplied together
   bool shared = false;      // Winograd: one block at a time for the whole team, its products split by channels
+  double cycles = 0;        // what the selector expects of one core whose weights are at hand
+  int64_t weight_bytes = 0; // packed weights that a run reads
 };
 
 }  // namespace cnnkern

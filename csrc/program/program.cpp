@@ -8,15 +8,22 @@
 
 namespace cnnkern {
 
-Program::Program(Isa isa, int threads, int64_t arena_floats, std::vector<int64_t> external_floats, size_t inputs)
-    : kernels_(table_for(isa, false)), counting_(table_for(isa, true)), threads_(threads), inputs_(inputs) {
+Program::Program(Isa isa, int threads, int64_t arena_floats, std::vector<int64_t> external_floats, size_t inputs,
+                 int64_t own_floats, int64_t images)
+    : kernels_(table_for(isa, false)), counting_(table_for(isa, true)), threads_(threads), inputs_(inputs),
+      images_(images) {
   if (threads < 1 || threads > 1024) throw std::invalid_argument("threads must be in 1..1024");
   if (inputs > external_floats.size()) throw std::invalid_argument("more inputs than buffers");
+  if (images < 0 || images >= (int64_t{1} << 31)) throw std::invalid_argument("the number of images is out of range");
   slot_floats_.push_back(arena_floats);
   slot_floats_.insert(slot_floats_.end(), external_floats.begin(), external_floats.end());
+  slot_floats_.push_back(own_floats);
   for (int64_t floats : slot_floats_)
     if (floats < 0 || floats > (int64_t{1} << 45)) throw std::invalid_argument("a buffer's size is out of range");
+  slot_floats_.back() = round_up(own_floats, kBlock);
 }
+
+int64_t Program::workspace_floats() const { return std::max(shared_workspace_, threads_ * own_workspace_); }
 
 void Program::check(const TensorRef& ref, const char* what) const {
   const std::string name(what);
@@ -24,39 +31,58 @@ void Program::check(const TensorRef& ref, const char* what) const {
     throw std::invalid_argument(name + ": no such slot");
   const TensorView& v = ref.view;
   if (v.n < 0 || v.h < 0 || v.w < 0 || v.c < 0) throw std::invalid_argument(name + ": negative size");
-  if (v.sn < 0 || v.sh < 0 || v.sw < 0 || v.sc < 0 || ref.offset < 0)
+  if (v.sn < 0 || v.sh < 0 || v.sw < 0 || v.sc < 0 || ref.offset < 0 || ref.image < 0)
     throw std::invalid_argument(name + ": negative stride or offset");
   if (v.n == 0 || v.h == 0 || v.w == 0 || v.c == 0) return;
+  const bool own = static_cast<size_t>(ref.slot) + 1 == slot_floats_.size();
+  if (own && (!per_image_ || ref.image)) throw std::invalid_argument(name + ": an image's own arena holds one image");
   __int128 last = ref.offset;
   last += static_cast<__int128>(v.n - 1) * v.sn + static_cast<__int128>(v.h - 1) * v.sh;
   last += static_cast<__int128>(v.w - 1) * v.sw + static_cast<__int128>(v.c - 1) * v.sc;
+  if (per_image_) last += static_cast<__int128>(images_ - 1) * ref.image;
   if (last >= slot_floats_[static_cast<size_t>(ref.slot)])
     throw std::invalid_argument(name + ": the view reaches outside its buffer");
 }
 
 void Program::add(std::unique_ptr<Op> op) {
-  workspace_floats_ = std::max(workspace_floats_, op->workspace_floats(threads_));
-  ops_.push_back(std::move(op));
+  shared_workspace_ = std::max(shared_workspace_, op->workspace_floats(threads_));
+  if (per_image_) own_workspace_ = std::max(own_workspace_, round_up(op->workspace_floats(1), kBlock));
+  ops_.push_back({std::move(op), per_image_});
 }
 
 std::unique_ptr<Context> Program::new_context() const {
   auto context = std::make_unique<Context>();
-  context->arena = Arena(static_cast<size_t>(slot_floats_[0]) * sizeof(float));
-  context->workspace = Arena(static_cast<size_t>(workspace_floats_) * sizeof(float));
+  context->arena = Arena(static_cast<size_t>(arena_floats()) * sizeof(float));
+  context->workspace = Arena(static_cast<size_t>(workspace_floats()) * sizeof(float));
+  context->own = Arena(static_cast<size_t>(own_floats() * threads_) * sizeof(float));
   return context;
 }
 
 namespace {
 
-// Slots and kernels for the length of one run.
-struct Lease {
+// Kernels, slots and workspace as one member sees them during one run.
+class Lease {
+ public:
   Lease(const KernelTable* kernels, const Context& context, const std::vector<float*>& externals)
-      : slots{context.arena.data()} {
-    slots.insert(slots.end(), externals.begin(), externals.end());
-    ctx = {kernels, slots.data(), context.workspace.data()};
+      : own_(context.own.data()), workspace_(context.workspace.data()), slots_{context.arena.data()} {
+    slots_.insert(slots_.end(), externals.begin(), externals.end());
+    slots_.push_back(own_);
+    ctx_ = {kernels, slots_.data(), workspace_};
   }
-  std::vector<float*> slots;
-  RunContext ctx;
+
+  // For image `image`, in the own arena and workspace that begin there.
+  const RunContext& at(int64_t image, int64_t own, int64_t workspace) {
+    slots_.back() = own_ + own;
+    ctx_.workspace = workspace_ + workspace;
+    ctx_.image = image;
+    return ctx_;
+  }
+
+ private:
+  float* own_;
+  float* workspace_;
+  std::vector<float*> slots_;
+  RunContext ctx_;
 };
 
 void add_to(Counters* total, const Counters& c) {
@@ -71,48 +97,86 @@ void add_to(Counters* total, const Counters& c) {
 
 }  // namespace
 
-void Program::run(const Context& context, const std::vector<float*>& externals, size_t begin, size_t end) const {
-  const Lease lease(kernels_, context, externals);
+size_t Program::stretch_end(size_t i) const {
+  size_t end = i;
+  while (end < ops_.size() && ops_[end].per_image == ops_[i].per_image) ++end;
+  return end;
+}
+
+void Program::walk(const KernelTable* kernels, Context& context, const std::vector<float*>& externals, size_t begin,
+                   size_t end, const Visit& visit) const {
+  const auto cut = [&](size_t i) {  // whether ops before `begin` or from `end` on belong to the stretch around op i
+    const bool before = i == begin && i > 0 && ops_[i - 1].per_image;
+    return ops_[i].per_image && (before || stretch_end(i) > end);
+  };
+  for (size_t i = begin; i < end; i = stretch_end(i)) {
+    const size_t floats = static_cast<size_t>(own_floats() * images_);
+    if (cut(i) && context.own.bytes() < floats * sizeof(float)) context.own = Arena(floats * sizeof(float));
+  }
   run_team(threads_, [&](Team& team) {
-    for (size_t i = begin; i < end; ++i) {
-      if (i > begin) team.barrier();
-      ops_[i]->run(lease.ctx, team);
+    Lease lease(kernels, context, externals);
+    Team alone(0, 1, nullptr);
+    for (size_t i = begin; i < end;) {
+      const size_t first = i, last = std::min(end, stretch_end(i));
+      i = last;
+      if (!ops_[first].per_image) {
+        for (size_t op = first; op < last; ++op) visit(op, lease.at(0, 0, 0), team);
+      } else if (cut(first)) {
+        for (size_t op = first; op < last; ++op)
+          for (int64_t image = 0; image < images_; ++image) visit(op, lease.at(image, image * own_floats(), 0), team);
+      } else {
+        const int64_t alone_images = images_ / team.size() * team.size();
+        const Range mine = share(alone_images, team.size(), team.rank());
+        for (int64_t image = mine.begin; image < mine.end; ++image)
+          for (size_t op = first; op < last; ++op)
+            visit(op, lease.at(image, team.rank() * own_floats(), team.rank() * own_workspace_), alone);
+        team.barrier();
+        for (int64_t image = alone_images; image < images_; ++image)
+          for (size_t op = first; op < last; ++op) visit(op, lease.at(image, 0, 0), team);
+      }
     }
   });
 }
 
-std::vector<double> Program::profile(const Context& context, const std::vector<float*>& externals, size_t begin,
+void Program::run(Context& context, const std::vector<float*>& externals, size_t begin, size_t end) const {
+  walk(kernels_, context, externals, begin, end, [&](size_t op, const RunContext& ctx, Team& team) {
+    ops_[op].op->run(ctx, team);
+    team.barrier();
+  });
+}
+
+std::vector<double> Program::profile(Context& context, const std::vector<float*>& externals, size_t begin,
                                      size_t end) const {
   using Clock = std::chrono::steady_clock;
-  const Lease lease(kernels_, context, externals);
   std::vector<double> ms(end - begin);
-  run_team(threads_, [&](Team& team) {
+  std::mutex sum;
+  walk(kernels_, context, externals, begin, end, [&](size_t op, const RunContext& ctx, Team& team) {
+    const Clock::time_point start = Clock::now();
+    ops_[op].op->run(ctx, team);
     team.barrier();
-    for (size_t i = begin; i < end; ++i) {
-      const Clock::time_point start = Clock::now();
-      ops_[i]->run(lease.ctx, team);
-      team.barrier();
-      if (team.rank() == 0) ms[i - begin] = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-    }
+    const double took = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+    const bool together = team.size() > 1 || threads_ == 1;
+    if (together && team.rank() > 0) return;
+    const std::lock_guard<std::mutex> lock(sum);
+    ms[op - begin] += together ? took : took / threads_;
   });
   return ms;
 }
 
-std::vector<Counters> Program::count(const Context& context, const std::vector<float*>& externals, size_t begin,
+std::vector<Counters> Program::count(Context& context, const std::vector<float*>& externals, size_t begin,
                                      size_t end) const {
-  const Lease lease(counting_, context, externals);
   std::vector<Counters> total(end - begin);
   std::mutex sum;
-  run_team(threads_, [&](Team& team) {
-    for (size_t i = begin; i < end; ++i) {
-      if (i > begin) team.barrier();
-      Counters mine;
-      counting_->set_counters(&mine);
-      ops_[i]->run(lease.ctx, team);
-      counting_->set_counters(nullptr);
+  walk(counting_, context, externals, begin, end, [&](size_t op, const RunContext& ctx, Team& team) {
+    Counters mine;
+    counting_->set_counters(&mine);
+    ops_[op].op->run(ctx, team);
+    counting_->set_counters(nullptr);
+    {
       const std::lock_guard<std::mutex> lock(sum);
-      add_to(&total[i - begin], mine);
+      add_to(&total[op - begin], mine);
     }
+    team.barrier();
   });
   return total;
 }

@@ -32,7 +32,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     # Says what the drivers will execute without asking them, or sharing a line with them.
     "backends.cpu.predict": ({"backends.cpu.predict", "backends.cpu.buffers", "backends.cpu.calls", "ops"}, set()),
     "backends.cpu.itemise": (
-        {"backends.base", "backends.cpu.predict", "backends.cpu.itemise", "ops"},
+        {"backends.base", "backends.cpu.predict", "backends.cpu.itemise", "backends.cpu.calls", "ops"},
         set(),
     ),
     "backends.cuda": ({"backends", "graph", "ops", "config", "errors"}, {"numpy", "cupy"}),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,24 +15,18 @@ from ...errors import UnsupportedError
 from ...graph import passes
 from ...graph.executor import Executable
 from ...graph.ir import Graph, Node, Param, Value
-from ...graph.memory import plan_memory
 from ...graph.plan import make_plan, new_step
 from ...graph.views import is_free, plan_views
 from ...ops.base import Spec
 from .. import reference, warn_once
 from .buffers import LANES, Buffers
+from .calls import WEIGHTS
 from .edges import add_edges
-from .lower import Lowering
+from .lower import Lowering, one_image
 from .predict import predict
 from .runner import NativeRunner
+from .schedule import image_by_image, own_values
 
-# Inputs of an op that are weights: packed when the op is prepared.
-WEIGHTS = {
-    "conv2d": (1, 2),
-    "linear": (1, 2),
-    "locally_connected2d": (1, 2),
-    "batch_norm": (1, 2, 3, 4),
-}
 PRECISIONS = ("float32", "strict")
 MAX_PLANS = 32  # eager plans kept; each holds an arena of its operands' size
 
@@ -104,15 +99,20 @@ class CpuBackend:
         graph = add_edges(graph, layouts, layouts)
         external = {name: layouts.get(name, "NCHW") for name in (*graph.inputs, *graph.outputs)}
         views = plan_views(graph, lanes=LANES)
-        buffers = Buffers(graph, views, external)
-        buffers.memory = plan_memory(graph, views, buffers.size_bytes)
-        low = Lowering(self._core, self.isa, graph, weights, views, buffers, precision == "strict")
-        prepare = self._prepare(low)
-        plan = make_plan(
-            graph, weights, prepare, backend=self.name, decisions=decisions, views=views, memory=buffers.memory
-        )
+        low = Lowering(self._core, self.isa, graph, weights, views, Buffers(graph, views, external), precision)
+        by_image = image_by_image(low, decisions or {})
+        buffers = Buffers(graph, views, external, own_values(graph, views, by_image))
+        prepare = self._prepare(replace(low, buffers=buffers), by_image)
+        memory = buffers.memory(threads)
+        plan = make_plan(graph, weights, prepare, backend=self.name, decisions=decisions, views=views, memory=memory)
         program = self._core.Program(
-            self.isa, threads, buffers.memory.arena_bytes // 4, buffers.external_floats, len(graph.inputs)
+            self.isa,
+            threads,
+            buffers.shared.arena_bytes // 4,
+            buffers.external_floats,
+            len(graph.inputs),
+            buffers.each.arena_bytes // 4,
+            buffers.images,
         )
         for step in plan.steps:
             for call in step.native or ():
@@ -121,13 +121,14 @@ class CpuBackend:
                 step.native = [call.described() for call in step.native]
         return Executable(plan, NativeRunner(plan, program, buffers, weights, layouts))
 
-    def _prepare(self, low: Lowering):
+    def _prepare(self, low: Lowering, by_image: Container[str]):
         width = self._core.ukernels.width(self.isa)
+        each = one_image(low)
 
         def prepare(node: Node, graph: Graph, weights, decision):
             if is_free(graph, low.views, node):
                 return None
-            lowered = low.lower(node, decision)
+            lowered = (each if node.name in by_image else low).lower(node, decision)
             if lowered is None:
                 message = f"{node.spec.op} has no native form for these arguments and runs on the reference"
                 warn_once(("cpu", node.spec.op), message)

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ...graph.ir import Graph
-from ...graph.memory import MemoryPlan, round_up
+from ...graph.memory import MemoryPlan, plan_memory, round_up
 from ...graph.views import View
 from ...ops.base import Shape, product
 
 LANES = 16  # floats that a pixel's channels are rounded up to
-ARENA = 0  # the slot of the context's arena; the caller's buffers follow
+ARENA = 0  # the slot of the context's arena; the caller's buffers follow, then the arena of the image at hand
 Four = tuple[int, int, int, int]
 
 
 class Tensor(NamedTuple):
-    """(slot, offset, (n, h, w, c), (sn, sh, sw, sc)) in floats. A matrix (N, F) has h = w = 1 and c = F."""
+    """(slot, offset, (n, h, w, c), (sn, sh, sw, sc), image) in floats. A matrix (N, F) has h = w = 1 and c = F.
+
+    `image`: where a step runs once for each image, and this is that image's tensor, the way to the next image's.
+    """
 
     slot: int
     offset: int
     sizes: Four
     strides: Four
+    image: int = 0
 
     @property
     def channels_last(self) -> bool:
@@ -50,21 +54,37 @@ def rows_of(shape: Shape) -> tuple[int, int]:
 
 class Buffers:
     """Tensors by value name. External values (graph inputs and outputs) lie densely in slots 1, 2, ... in the layout
-    `external` gives them; every other root lies in the arena, rank 4 as NHWC with pixels rounded up to LANES."""
+    `external` gives them; every other root lies in an arena, rank 4 as NHWC with pixels rounded up to LANES: in the
+    context's, or, where one image after the other comes through (`own`), in the image's own."""
 
-    def __init__(self, graph: Graph, views: Mapping[str, View], external: Mapping[str, str]):
+    def __init__(
+        self, graph: Graph, views: Mapping[str, View], external: Mapping[str, str], own: Container[str] = frozenset()
+    ):
         self._graph = graph
         self._views = views
         self._layout = dict(external)
         self._slot = {name: i + 1 for i, name in enumerate(external)}
-        self.memory = MemoryPlan()  # set once planned: sizes are asked for before
+        self._own = own
+        self.shared = plan_memory(graph, views, lambda root: 0 if root in own else self._size_bytes(root))
+        self.each = plan_memory(graph, views, lambda root: self._size_bytes(root, 1) if root in own else 0)
+        self.images = next((graph.shape(name)[0] for name in graph.inputs), 1)
 
-    def size_bytes(self, root: str) -> int:
-        """What a root takes of the arena."""
+    def memory(self, threads: int) -> MemoryPlan:
+        """Of a context whose team has so many members."""
+        offsets = {root: at for root, at in self.shared.offsets.items() if root not in self._own}
+        every_image = self.images * self.each.activation_bytes
+        return MemoryPlan(
+            offsets,
+            self.shared.arena_bytes + threads * self.each.arena_bytes,
+            self.shared.activation_bytes + every_image,
+        )
+
+    def _size_bytes(self, root: str, images: int | None = None) -> int:
+        """What a root takes of an arena."""
         if root in self._slot:
             return 0
         n, _, _, _ = sizes = self._sizes(root)
-        return 4 * n * self._strides(root, sizes)[0]
+        return 4 * (n if images is None else images) * self._strides(root, sizes)[0]
 
     @property
     def external_floats(self) -> list[int]:
@@ -86,21 +106,42 @@ class Buffers:
         return h * w * pixel, w * pixel, pixel, 1
 
     def tensor(self, name: str) -> Tensor:
+        """The value of the whole batch."""
         view = self._views[name]
         root_sizes = self._sizes(view.root)
         strides = self._strides(view.root, root_sizes)
-        slot = self._slot.get(view.root, ARENA)
-        base = 0 if slot else self.memory.offsets.get(view.root, 0) // 4
         sizes = self._sizes(name)
+        slot, base = self._slot.get(view.root, ARENA), 0
+        if view.root in self._own:
+            slot, base = self.own_slot, self.each.offsets[view.root] // 4
+            strides = (self.each.arena_bytes // 4, *strides[1:])
+        elif slot == ARENA:
+            base = self.shared.offsets.get(view.root, 0) // 4
         if len(self._graph.shape(name)) != 4:  # rows of a matrix: one image of the root each
             strides = (strides[0],) * 3 + (1,)
         return Tensor(slot, base + view.offset, sizes, strides)
 
-    def array(self, name: str, arena: np.ndarray, externals: list[np.ndarray]) -> np.ndarray:
-        """The value as a NumPy view of its memory, in its logical (NCHW) shape."""
+    def image_tensor(self, name: str) -> Tensor:
+        """The value of one image, for a step that runs once for each."""
+        t = self.tensor(name)
+        image = 0 if t.slot == self.own_slot else t.strides[0]
+        return t._replace(sizes=(1, *t.sizes[1:]), image=image)
+
+    @property
+    def own_slot(self) -> int:
+        """The slot of the arena of the image at hand."""
+        return len(self._slot) + 1
+
+    def array(self, name: str, context, externals: list[np.ndarray]) -> np.ndarray:
+        """The value as a NumPy view of its memory, in its logical (NCHW) shape.
+
+        Args:
+            context: of the program; where it holds one image's values at a time, those of a run of single steps.
+        """
         t = self.tensor(name)
         shape = self._graph.shape(name)
-        memory = arena if t.slot == ARENA else externals[t.slot - 1]
+        slots = {ARENA: lambda: context.arena, self.own_slot: lambda: context.own}
+        memory = slots[t.slot]() if t.slot in slots else externals[t.slot - 1]
         flat = memory.reshape(-1)[t.offset :]
         if product(shape) == 0:
             return np.zeros(shape, np.float32)

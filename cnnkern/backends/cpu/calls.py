@@ -10,6 +10,14 @@ import numpy as np
 
 from .buffers import Tensor
 
+# Inputs of an op that are weights: packed when the op is prepared.
+WEIGHTS = {
+    "conv2d": (1, 2),
+    "linear": (1, 2),
+    "locally_connected2d": (1, 2),
+    "batch_norm": (1, 2, 3, 4),
+}
+
 
 @dataclass(frozen=True)
 class NativeCall:
@@ -19,8 +27,15 @@ class NativeCall:
     tensors: Mapping[str, Tensor | None]
     options: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, np.ndarray | None] = field(default_factory=dict)  # weights: packed by the call
+    images: int | None = None  # made for one image, and run once for each of so many; None: for the whole batch
+
+    @property
+    def times(self) -> int:
+        """How often it runs."""
+        return 1 if self.images is None else self.images
 
     def add_to(self, program) -> None:
+        program.per_image(self.images is not None)
         getattr(program, self.method)(**self.tensors, **self.options, **self.arrays)
 
     def described(self) -> NativeCall:

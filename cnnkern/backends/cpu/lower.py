@@ -6,7 +6,7 @@ A lowering returns None for a node it has no native form for; the backend then p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ class Lowered:
     kernel: str
     plan: dict[str, Any] = field(default_factory=dict)
     why: str = ""
+    cycles: float = 0.0  # what the selector expects of one core, for one run of the calls
+    weight_bytes: int = 0
 
 
 @dataclass
@@ -39,19 +41,25 @@ class Lowering:
     weights: Mapping[str, np.ndarray]
     views: Mapping[str, View]
     buffers: Buffers
-    strict: bool
+    precision: str
+    images: int | None = None  # lower for one image, to be run once for each of so many
 
     def lower(self, node: Node, decision: Mapping[str, Any] | None = None) -> Lowered | None:
         function = LOWERINGS.get(type(node.spec))
         if function is None:
             return None
         lowered = function(self, node, decision) if function is conv2d else function(self, node)
-        if lowered is not None and not lowered.kernel.endswith(self.isa):
+        if lowered is None:
+            return None
+        if not lowered.kernel.endswith(self.isa):
             lowered.kernel = f"{lowered.kernel}__{self.isa}"
+        if self.images is not None:
+            lowered.calls = [replace(call, images=self.images) for call in lowered.calls]
+            lowered.plan = {**lowered.plan, "images": 1}
         return lowered
 
     def tensor(self, name: str) -> Tensor:
-        return self.buffers.tensor(name)
+        return self.buffers.tensor(name) if self.images is None else self.buffers.image_tensor(name)
 
     def in_out(self, node: Node) -> dict[str, Tensor]:
         return {"x": self.tensor(node.inputs[0]), "y": self.tensor(node.outputs[0])}
@@ -69,6 +77,13 @@ class Lowering:
 
     def rank(self, node: Node) -> int:
         return len(self.graph.shape(node.outputs[0]))
+
+
+def one_image(low: Lowering) -> Lowering:
+    """The same, for steps that run once for each image of the batch."""
+    graph = low.graph.copy()
+    graph.values = {n: replace(v, shape=(1, *v.shape[1:])) if v.shape else v for n, v in graph.values.items()}
+    return replace(low, graph=graph, images=low.buffers.images)
 
 
 def _activation(kind: str | None, param: float | None) -> dict[str, Any]:
@@ -114,7 +129,9 @@ def _conv(low, shape, tensors, residual, weight, bias, spec, algo, decision) -> 
     x = tensors["x"]
     flat = x.flat and tensors["y"].flat and (residual is None or residual.flat)
     try:
-        plan = low.core.conv_select(low.isa, shape, algo, low.strict, x.channels_last, x.strides[2], flat)
+        plan = low.core.conv_select(
+            low.isa, shape, algo, low.precision == "strict", x.channels_last, x.strides[2], flat
+        )
     except ValueError as error:
         raise UnsupportedError(str(error)) from None
     why = "asked for" if algo != "auto" else "the selector's estimate"
@@ -128,7 +145,9 @@ def _conv(low, shape, tensors, residual, weight, bias, spec, algo, decision) -> 
     )
     name = {"winograd": f"winograd_f{plan['m']}x3"}.get(plan["algo"], plan["algo"])
     lanes = 16 if plan["algo"] == "depthwise" else 16 * plan["ob"]
-    return Lowered([call], f"f32_conv_{name}_{plan['px']}x{lanes}", _shown(plan), why)
+    return Lowered(
+        [call], f"f32_conv_{name}_{plan['px']}x{lanes}", _shown(plan), why, plan["cycles"], plan["weight_bytes"]
+    )
 
 
 def _shown(plan: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class NativeRunner:
                     self._program.run(context, arrays, begin, end)
                 else:
                     for step in steps:
-                        self._fall_back(step, context.arena, arrays)
+                        self._fall_back(step, context, arrays)
         for target, made in late:
             np.copyto(target, made)
         return results
@@ -68,7 +68,7 @@ class NativeRunner:
                 continue
             for step in steps:
                 start = time.perf_counter()
-                self._fall_back(step, context.arena, arrays)
+                self._fall_back(step, context, arrays)
                 times.append(1e3 * (time.perf_counter() - start))
         return times
 
@@ -85,7 +85,7 @@ class NativeRunner:
                 made = self._program.count(context, arrays, begin, end)
                 executed = sum((Counts(*c) for c in made), Counts())
             else:
-                self._fall_back(step, context.arena, arrays)
+                self._fall_back(step, context, arrays)
             rows.append(
                 {
                     "name": step.name,
@@ -123,26 +123,25 @@ class NativeRunner:
             results.append(target)
         return arrays, results, late
 
-    def _fetch(self, name: str, arena, arrays):
+    def _fetch(self, name: str, context, arrays):
         if not name:
             return None
-        return self._weights[name] if name in self._weights else self._buffers.array(name, arena, arrays)
+        return self._weights[name] if name in self._weights else self._buffers.array(name, context, arrays)
 
-    def _fall_back(self, step: Step, arena, arrays) -> None:
-        made = step.run(*(self._fetch(name, arena, arrays) for name in step.inputs))
+    def _fall_back(self, step: Step, context, arrays) -> None:
+        made = step.run(*(self._fetch(name, context, arrays) for name in step.inputs))
         for name, array in zip(step.outputs, made):
-            np.copyto(self._fetch(name, arena, arrays), array)
+            np.copyto(self._fetch(name, context, arrays), array)
 
     def _watched(self, context, arrays, watch: Watch) -> None:
-        arena = context.arena
         for step in self._plan.steps:
             if step.run is not None:
                 start = time.perf_counter()
-                self._fall_back(step, arena, arrays)
+                self._fall_back(step, context, arrays)
                 ms = 1e3 * (time.perf_counter() - start)
             else:
                 ms = sum(self._program.profile(context, arrays, *self._spans[step.name]))
-            watch(step, ms, lambda name: self._fetch(name, arena, arrays))
+            watch(step, ms, lambda name: self._fetch(name, context, arrays))
 
 
 def _dense(array: np.ndarray, layout: str | None) -> np.ndarray:

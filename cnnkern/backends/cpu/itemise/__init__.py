@@ -6,11 +6,13 @@ Each item is a formula of shape and plan; none is what the others leave. The nam
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ....backends.base import Step
 from ....ops.base import Counts
+from ..calls import WEIGHTS
 from . import conv, others
-from .items import Items
+from .items import FOLDED, TRAFFIC, Items
 
 METHODS: dict[str, Callable[[Step, str, int], Items]] = {
     "add_conv": conv.items,
@@ -34,5 +36,32 @@ def itemise(step: Step, isa: str, width: int) -> dict[str, Counts]:
     Args:
         isa, width: the instruction set it runs on, and the floats in its vectors.
     """
+    images = step.native[0].images if step.native else None
+    if images is None:
+        return dict(_items(step, isa, width))
+    one = _one_image(step)
+    found = Items({name: counts * images for name, counts in _items(one, isa, width).items()})
+    once = step.theory - one.theory * images  # weights, which every image reads again, and what is made of them
+    found.book(TRAFFIC, replace(Counts(), bytes_read=once.bytes_read, bytes_written=once.bytes_written))
+    found.book(FOLDED, replace(once, bytes_read=0, bytes_written=0))
+    return dict(found)
+
+
+def _items(step: Step, isa: str, width: int) -> Items:
     method = step.native[0].method if step.native else "add_copy"
-    return dict(METHODS.get(method, others.moved)(step, isa, width))
+    return METHODS.get(method, others.moved)(step, isa, width)
+
+
+def _one_image(step: Step) -> Step:
+    """The step that runs for each image."""
+    weights = WEIGHTS.get(step.spec.op, ())
+    shapes = tuple(
+        shape if shape is None or i in weights else (1, *shape[1:]) for i, shape in enumerate(step.in_shapes)
+    )
+    return replace(
+        step,
+        in_shapes=shapes,
+        out_shapes=tuple((1, *shape[1:]) for shape in step.out_shapes),
+        theory=step.spec.theory(*shapes),
+        native=[replace(call, images=None) for call in step.native],
+    )

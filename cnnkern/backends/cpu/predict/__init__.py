@@ -42,5 +42,5 @@ def predict(calls: Iterable[NativeCall], isa: str, width: int) -> Counts | None:
     for call in calls:
         if call.method not in METHODS:
             return None
-        total += METHODS[call.method](call, isa, width)
+        total += METHODS[call.method](call, isa, width) * call.times
     return total
