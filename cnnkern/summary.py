@@ -8,7 +8,12 @@ from .graph.ir import Graph, Node
 from .graph.plan import shape_text, table
 from .ops.base import Counts, product
 
-MAC_OPS = ("conv2d", "locally_connected2d", "linear")  # the operations whose multiply-accumulates are published
+MAC_OPS = (
+    "conv2d",
+    "fused_block",
+    "locally_connected2d",
+    "linear",
+)  # the operations whose multiply-accumulates are published
 Field = tuple[tuple[int, int], tuple[int, int]]  # receptive field and jump, (vertical, horizontal), in input pixels
 
 

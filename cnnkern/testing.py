@@ -31,7 +31,7 @@ import numpy as np
 
 from . import functional
 from .backends.reference import ReferenceBackend, contrast
-from .ops import ActivationSpec, Conv2dSpec
+from .ops import ActivationSpec, Conv2dSpec, FusedBlockSpec
 from .ops.base import Spec
 
 EPSILON = 2.0**-23
@@ -41,8 +41,9 @@ WINOGRAD_BASE, WINOGRAD_GROWTH = 40.0, 1.0
 
 # A: the roundings of one output beside its sum, in epsilon. Operations without an entry only move data: tolerance 0.
 ROUNDING = {
-    "conv2d": 4, "locally_connected2d": 4, "linear": 4, "pool2d": 2, "global_pool2d": 2, "adaptive_avg_pool2d": 2,
-    "batch_norm": 8, "local_response_norm": 16, "local_contrast_norm": 16, "softmax": 8, "add": 1, "mul": 1,
+    "conv2d": 4, "fused_block": 4, "locally_connected2d": 4, "linear": 4, "pool2d": 2, "global_pool2d": 2,
+    "adaptive_avg_pool2d": 2, "batch_norm": 8, "local_response_norm": 16, "local_contrast_norm": 16, "softmax": 8,
+    "add": 1, "mul": 1,
 }  # fmt: skip
 ACTIVATION_ROUNDING = {
     "relu": 0, "relu6": 0, "leaky_relu": 1, "hardsigmoid": 4, "hardswish": 4, "sigmoid": 8, "tanh": 8, "silu": 8,
@@ -101,12 +102,28 @@ def tolerance(spec: Spec, *shapes: Sequence[int] | None, precision: str = "float
         return EPSILON * ACTIVATION_ROUNDING[spec.kind]
     if spec.op not in ROUNDING or getattr(spec, "kind", None) == "max":
         return 0.0
+    if isinstance(spec, FusedBlockSpec):
+        return sum(tolerance(stage, *given) for stage, *given in _stages(spec, shapes))
     k = spec.reduction(*shapes) if shapes else DEFAULT_REDUCTION
     if isinstance(spec, Conv2dSpec) and _winograd_may_run(spec, shapes, precision):
         units = WINOGRAD_BASE + WINOGRAD_GROWTH * math.sqrt(k)
     else:
         units = ROUNDING[spec.op] + (math.sqrt(k) if k > 1 or not shapes else 0.0)
     return EPSILON * (units + ACTIVATION_ROUNDING.get(getattr(spec, "activation", None), 0))
+
+
+def _stages(spec: FusedBlockSpec, shapes) -> list[tuple]:
+    """The convolutions of a block with their inputs' shapes, where those are known."""
+    if not shapes:
+        return [
+            (Conv2dSpec(activation=act, algo="direct"),)
+            for act in (spec.expand_activation, spec.depthwise_activation, spec.project_activation)
+        ]
+    found, x = [], shapes[0]
+    for stage, *given in spec.stages(*shapes):
+        found.append((stage, x, *given))
+        (x,) = stage.infer(x, *given)
+    return found
 
 
 def _winograd_may_run(spec: Conv2dSpec, shapes, precision: str) -> bool:
@@ -123,6 +140,12 @@ def magnitude(spec: Spec, inputs: Sequence[Any]) -> float:
         plain = replace(spec, activation=None, activation_param=None) if hasattr(spec, "activation") else spec
         squares = [None if a is None else a * a for a in (x, *others)]
         return math.sqrt(_largest(reference(plain, *squares)))
+    if isinstance(spec, FusedBlockSpec):
+        (*before, (last, *given)) = spec.stages(*inputs)
+        wide = np.asarray(inputs[0], np.float64)
+        for stage, *arrays in before:
+            wide = reference(stage, wide, *arrays)
+        return magnitude(last, (wide, *given))
     if spec.op in ("add", "mul"):
         return _largest(reference(type(spec)(), x, *others))
     if spec.op in ("pool2d", "global_pool2d", "adaptive_avg_pool2d"):

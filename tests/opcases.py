@@ -147,6 +147,26 @@ def conv2d(draw, kernel=None, plain=False, padded=True, kinds=("dense", "dense",
 
 
 @st.composite
+def fused_block(draw):
+    kernel = draw(st.one_of(st.sampled_from([(3, 3), (5, 5)]), st.tuples(st.integers(1, 5), st.integers(1, 5))))
+    stride = tuple(draw(st.integers(1, size)) for size in kernel)
+    if draw(st.booleans()):
+        stride = (min(2, *kernel),) * 2
+    padding = tuple(draw(st.tuples(*[st.integers(0, size - 1)] * 2)) for size in kernel)
+    hw = (draw(st.integers(max(1, size - sum(pads)), 18)) for size, pads in zip(kernel, padding))
+    acts = [draw(ACTIVATIONS) for _ in range(3)]
+    projects, wide = draw(st.booleans()), draw(st.one_of(CHANNELS, st.sampled_from([96, 128, 130])))
+    spec = ops.FusedBlockSpec(stride, padding, *acts[: 2 + projects])
+    shapes = [(draw(BATCH), draw(CHANNELS), *hw)]
+    weights = [(wide, shapes[0][1], 1, 1), (wide, 1, *kernel), *[(draw(CHANNELS), wide, 1, 1)] * projects]
+    for weight in weights:
+        shapes += [weight, (weight[0],) if draw(st.booleans()) else None]
+    shapes += [None] * (7 - len(shapes))
+    residual = spec.infer(*shapes)[0] if draw(st.booleans()) else None
+    return spec, (*shapes, residual)
+
+
+@st.composite
 def locally_connected2d(draw):
     w = draw(window(dilated=False, same_size_limit=5))
     spec = ops.LocallyConnected2dSpec(w["stride"], w["padding"])
@@ -275,6 +295,7 @@ PROBLEMS: dict[str, st.SearchStrategy] = {
     "locally_connected2d": locally_connected2d(),
     "im2col": im2col(),
     "linear": linear(),
+    "fused_block": fused_block(),
     "pool2d": pool2d(),
     "global_pool2d": _one(st.builds(ops.GlobalPool2dSpec, st.sampled_from(["avg", "max"])), image()),
     "adaptive_avg_pool2d": _one(

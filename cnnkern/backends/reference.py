@@ -116,6 +116,14 @@ def conv2d(spec, x, weight, bias=None, residual=None):
 
 
 @op
+def fused_block(spec, x, *others):
+    """One convolution after the other."""
+    for stage, *given in spec.stages(x, *others):
+        x = conv2d(stage, x, *given)
+    return x
+
+
+@op
 def locally_connected2d(spec, x, weight, bias=None):
     """y[n,k,p,q] = sum over c, r, s of its own weight[p,q,k,c,r,s] and what the window at (p, q) sees."""
     p, q, k, c, *kernel = weight.shape

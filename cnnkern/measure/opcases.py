@@ -103,6 +103,22 @@ def _winograd(d: _Draw):
     return _conv(d, "winograd", kernel=(3, 3), stride=(1, 1), dilation=(1, 1), groups=1)
 
 
+def _fused_block(d: _Draw):
+    r, s = kernel = d.one(((3, 3), (5, 5), (2, 2), (4, 3)))
+    pads = tuple((d.int(0, size - 1), d.int(0, size - 1)) for size in kernel)
+    wide, acts = d.one((1, 3, 16, 17, 31, 130)), [d.one(ACTIVATIONS) for _ in range(3)]
+    x, projects = d.image(least=5), d.maybe()
+    spec = ops.FusedBlockSpec(d.one(((1, 1), (2, 2))), pads, *acts[: 2 + projects])
+    arrays = [x]
+    shapes = [(wide, x.shape[1], 1, 1), (wide, 1, r, s), *[(d.one(CHANNELS), wide, 1, 1)] * projects]
+    for shape in shapes:
+        weight = d.array(*shape) / np.float32(np.sqrt(np.prod(shape[1:])))
+        arrays += [weight, d.array(shape[0]) if d.maybe() else None]
+    arrays += [None] * (7 - len(arrays))
+    [out] = spec.infer(*(None if a is None else a.shape for a in arrays))
+    return spec, (*arrays, d.array(*out) if d.maybe() else None)
+
+
 def _locally_connected(d: _Draw):
     r, s = d.pair(1, 3)
     spec = ops.LocallyConnected2dSpec(stride=d.pair(1, 2), padding=d.padding(1))
@@ -198,6 +214,7 @@ CASES: dict[str, Callable[[_Draw], tuple[Spec, Arrays]]] = {
     "conv2d winograd": _winograd,
     "locally_connected2d": _locally_connected,
     "linear": _linear,
+    "fused_block": _fused_block,
     "im2col": _im2col,
     "pool2d max": _pool("max"),
     "pool2d avg": _pool("avg"),

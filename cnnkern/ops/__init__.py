@@ -2,7 +2,7 @@
 
 from .base import Counts, Shape, Spec
 from .checks import normalise_padding
-from .conv import CONV_ALGOS, Conv2dSpec, Im2colSpec, LocallyConnected2dSpec
+from .conv import CONV_ALGOS, Conv2dSpec, FusedBlockSpec, Im2colSpec, LocallyConnected2dSpec
 from .eltwise import ACTIVATIONS, ActivationSpec, AddSpec, MulSpec
 from .linear import LinearSpec
 from .norm import BatchNormSpec, LocalContrastNormSpec, LocalResponseNormSpec
@@ -22,7 +22,7 @@ from .softmax import SoftmaxSpec
 SPECS: dict[str, type[Spec]] = {
     spec.op: spec
     for spec in (
-        Conv2dSpec, LocallyConnected2dSpec, Im2colSpec, LinearSpec,
+        Conv2dSpec, FusedBlockSpec, LocallyConnected2dSpec, Im2colSpec, LinearSpec,
         Pool2dSpec, GlobalPool2dSpec, AdaptiveAvgPool2dSpec,
         BatchNormSpec, LocalResponseNormSpec, LocalContrastNormSpec,
         ActivationSpec, AddSpec, MulSpec, SoftmaxSpec,

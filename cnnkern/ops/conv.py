@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .base import Counts, Spec, io_bytes, product
 from .checks import (
@@ -92,6 +92,66 @@ class Conv2dSpec(Spec):
     def reduction(self, x, weight, bias=None, residual=None):
         """K = C/groups * R * S."""
         return product(weight[1:])
+
+
+@dataclass(frozen=True)
+class FusedBlockSpec(Spec):
+    """Convolutions in a row, as one step: 1x1 expand, depthwise, and 1x1 project where it has a weight (Sandler et al.,
+    MobileNetV2, 2018: the inverted residual block).
+
+    x (N, C, H, W), expand_weight (E, C, 1, 1), depthwise_weight (E, 1, R, S), project_weight (K, E, 1, 1) or None, each
+    with a bias or None, residual of the output's shape or None -> (N, K or E, P, Q):
+    y = act3(project(act2(depthwise(act1(expand(x))))) + residual); without project act2 follows the residual.
+
+    Theory: that of the convolutions, but for the bytes between them.
+    """
+
+    stride: Pair = (1, 1)
+    padding: Padding = NO_PADDING
+    expand_activation: str | None = None
+    depthwise_activation: str | None = None
+    project_activation: str | None = None
+    op = "fused_block"
+    inputs = (
+        "x", "expand_weight", "expand_bias", "depthwise_weight", "depthwise_bias", "project_weight", "project_bias",
+        "residual",
+    )  # fmt: skip
+
+    def __post_init__(self):
+        object.__setattr__(self, "stride", as_pair("stride", self.stride))
+        object.__setattr__(self, "padding", as_padding("padding", self.padding))
+        for name in ("expand_activation", "depthwise_activation", "project_activation"):
+            activation_fields(getattr(self, name), None)
+
+    def stages(self, x, expand_weight, expand_bias, depthwise_weight, depthwise_bias=None, project_weight=None,
+               project_bias=None, residual=None):  # fmt: skip
+        """The convolutions as (Conv2dSpec, weight, bias, residual), from shapes, arrays or names alike."""
+        wide = getattr(depthwise_weight, "shape", depthwise_weight)[0]
+        expand = Conv2dSpec(activation=self.expand_activation)
+        depthwise = Conv2dSpec(self.stride, self.padding, groups=wide, activation=self.depthwise_activation)
+        found = [(expand, expand_weight, expand_bias, None), (depthwise, depthwise_weight, depthwise_bias, None)]
+        if project_weight is not None:
+            found.append((Conv2dSpec(activation=self.project_activation), project_weight, project_bias, None))
+        found[-1] = (*found[-1][:3], residual)
+        return found
+
+    def infer(self, x, expand_weight, expand_bias=None, depthwise_weight=None, *others):
+        check_weight(self.op, depthwise_weight, 4, "(E, 1, R, S)")
+        for spec, *shapes in self.stages(x, expand_weight, expand_bias, depthwise_weight, *others):
+            (x,) = spec.infer(x, *shapes)
+        return (x,)
+
+    def theory(self, *shapes):
+        x, total = shapes[0], Counts()
+        for spec, *given in self.stages(*shapes):
+            total += replace(spec.theory(x, *given), bytes_read=0, bytes_written=0)
+            (x,) = spec.infer(x, *given)
+        return total + Counts(**io_bytes(shapes, [x]))
+
+    def reduction(self, x, expand_weight, expand_bias, depthwise_weight, *others):
+        """The longest K of the convolutions."""
+        stages = self.stages(x, expand_weight, expand_bias, depthwise_weight, *others)
+        return max(product(weight[1:]) for _, weight, _, _ in stages)
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,64 @@ void add_conv(Program& program, const py::object& x, const py::object& y, const 
   program.add(std::move(op));
 }
 
+// A stage of a fused block: {"shape", "plan", "act", "param"} and its weights.
+FusedStage parse_stage(const Program& program, const py::dict& d, ConvAlgo algo, const py::object& weight,
+                       const py::object& bias) {
+  FusedStage f;
+  f.kernels = program.kernels();
+  f.threads = program.threads();
+  f.shape = parse_shape(d["shape"].cast<py::dict>());
+  f.plan = parse_plan(d["plan"].cast<py::dict>(), f.shape, f.kernels);
+  f.epilogue = Epilogue::of(act_of(d["act"].cast<std::string>()), d["param"].cast<float>(), 0, TensorRef());
+  f.weight = float_data(weight, f.shape.k * f.shape.cg() * f.shape.r * f.shape.s, "weight");
+  f.bias = float_data(bias, f.shape.k, "bias");
+  require(f.weight != nullptr, "fused block: weight is needed");
+  require(f.plan.algo == algo, "fused block: 1x1, depthwise and 1x1 convolutions are wanted, in this order");
+  if (algo == ConvAlgo::pointwise)
+    require(f.shape.pointwise() && f.shape.groups == 1 && f.shape.stride_h == 1 && f.shape.stride_w == 1,
+            "fused block: a 1x1 convolution with a stride or groups");
+  return f;
+}
+
+void add_fused_block(Program& program, const py::object& x, const py::object& y, const py::dict& expand,
+                     const py::dict& depthwise, const py::object& project, const py::object& expand_weight,
+                     const py::object& expand_bias, const py::object& depthwise_weight,
+                     const py::object& depthwise_bias, const py::object& project_weight, const py::object& project_bias,
+                     const py::object& residual) {
+  FusedArgs a;
+  a.expand = parse_stage(program, expand, ConvAlgo::pointwise, expand_weight, expand_bias);
+  a.depthwise = parse_stage(program, depthwise, ConvAlgo::depthwise, depthwise_weight, depthwise_bias);
+  a.project.present = !project.is_none();
+  if (a.project.present)
+    a.project = parse_stage(program, project.cast<py::dict>(), ConvAlgo::pointwise, project_weight, project_bias);
+  a.x = tensor_ref(program, x, "x");
+  a.y = tensor_ref(program, y, "y");
+  a.residual = tensor_ref(program, residual, "residual");
+  const ConvShape &e = a.expand.shape, &d = a.depthwise.shape;
+  const ConvShape& last = a.project.present ? a.project.shape : d;
+  require(d.groups == d.c && d.k == d.c && d.dil_h == 1 && d.dil_w == 1 && d.r * d.s <= kMaxTaps,
+          "fused block: not a depthwise convolution that can be fused");
+  require(
+      d.r >= d.stride_h && d.s >= d.stride_w && std::max(d.pad_t, d.pad_b) < d.r && std::max(d.pad_l, d.pad_r) < d.s,
+      "fused block: stride and padding must be less than the filter");
+  require(e.n == d.n && e.k == d.c && e.h == d.h && e.w == d.w, "fused block: depthwise does not follow expand");
+  if (a.project.present)
+    require(last.n == d.n && last.c == d.k && last.h == d.p && last.w == d.q,
+            "fused block: project does not follow depthwise");
+  require(a.x.present() && a.y.present(), "fused block: x and y are needed");
+  require_view(a.x, e.n, e.h, e.w, e.c, "x");
+  require_view(a.y, last.n, last.p, last.q, last.k, "y");
+  if (a.residual.present()) require_view(a.residual, last.n, last.p, last.q, last.k, "residual");
+  for (const TensorRef* t : {&a.x, &a.y, &a.residual})
+    require(!t->present() || t->view.sc == 1, "fused block: tensors must be channels-last");
+  std::unique_ptr<Op> op;
+  {
+    py::gil_scoped_release release;
+    op = make_fused_block(a);
+  }
+  program.add(std::move(op));
+}
+
 }  // namespace
 
 Act act_of(const std::string& name) {
@@ -152,6 +210,10 @@ void bind_conv(py::class_<Program>& program) {
   program.def("add_conv", &add_conv, py::arg("x"), py::arg("y"), py::arg("shape"), py::arg("plan"), py::arg("weight"),
               py::arg("bias") = py::none(), py::arg("residual") = py::none(), py::arg("act") = "",
               py::arg("param") = 0.0f, py::arg("param2") = 0.0f);
+  program.def("add_fused_block", &add_fused_block, py::arg("x"), py::arg("y"), py::arg("expand"), py::arg("depthwise"),
+              py::arg("project"), py::arg("expand_weight"), py::arg("expand_bias"), py::arg("depthwise_weight"),
+              py::arg("depthwise_bias"), py::arg("project_weight") = py::none(), py::arg("project_bias") = py::none(),
+              py::arg("residual") = py::none());
 }
 
 }  // namespace cnnkern

@@ -23,6 +23,26 @@ std::unique_ptr<Op> make_conv_depthwise(const ConvArgs&);
 std::unique_ptr<Op> make_conv_winograd(const ConvArgs&);
 std::unique_ptr<Op> make_conv(const ConvArgs&);  // the one args.plan.algo names
 
+// One convolution of a fused block.
+struct FusedStage {
+  bool present = true;
+  ConvShape shape;
+  ConvPlan plan;
+  Epilogue epilogue;  // without its residual
+  const float* weight;
+  const float* bias;
+  const KernelTable* kernels;
+  int threads;
+};
+
+// fused_block.cpp: 1x1 `expand`, depthwise (undilated, no multiplier, a filter at least as high as its stride, padded by
+// less than its size) and, where present, 1x1 `project`; the residual joins the last.
+struct FusedArgs {
+  FusedStage expand, depthwise, project;
+  TensorRef x, y, residual;
+};
+std::unique_ptr<Op> make_fused_block(const FusedArgs&);
+
 // conv_select.cpp: the only place that chooses. `wanted` is "auto" or an algorithm's name; one that cannot serve the
 // shape raises std::invalid_argument with the list of those that can. `x_px` is the input's pixel stride in floats;
 // `flat` says that all pixels of the batch lie at that stride. Never looks at the number of threads.

@@ -1,22 +1,18 @@
 // Depthwise convolution: one block of 16 channels at a time, in bands of rows. Inside the image runs go along the row
 // with all taps; the columns whose taps leave the image run downwards, with the taps that remain.
 #include <algorithm>
-#include <cstring>
 
 #include "conv.h"
+#include "conv_pack.h"
 
 namespace cnnkern {
 namespace {
 
 class ConvDepthwise final : public Op {
  public:
-  explicit ConvDepthwise(const ConvArgs& a) : s_(a.shape), plan_(a.plan), x_(a.x), y_(a.y), e_(a.epilogue) {
-    pack(a);
-    kind_ = dw_any;
-    if (s_.r == s_.s && s_.dil_h == 1 && s_.dil_w == 1 && s_.stride_h == s_.stride_w && multiplier() == 1) {
-      if (s_.s == 3) kind_ = s_.stride_w == 1 ? dw_3s1 : s_.stride_w == 2 ? dw_3s2 : dw_any;
-      if (s_.s == 5) kind_ = s_.stride_w == 1 ? dw_5s1 : s_.stride_w == 2 ? dw_5s2 : dw_any;
-    }
+  explicit ConvDepthwise(const ConvArgs& a)
+      : s_(a.shape), plan_(a.plan), x_(a.x), y_(a.y), e_(a.epilogue),
+        packed_(pack_depthwise(a.shape, a.weight, a.bias)), kind_(depthwise_kind(a.shape)) {
     inner_q_ = inner(s_.q, s_.w, s_.s, s_.stride_w, s_.dil_w, s_.pad_l);
     inner_p_ = inner(s_.p, s_.h, s_.r, s_.stride_h, s_.dil_h, s_.pad_t);
   }
@@ -53,18 +49,6 @@ class ConvDepthwise final : public Op {
     const int64_t room = size - 1 + pad - (taps - 1) * dil;
     const int64_t end = room < 0 ? begin : std::min(outputs, room / stride + 1);
     return {begin, std::max(begin, end)};
-  }
-
-  // Weights [block][r][s][16] and biases [block][16], zero beyond the last channel.
-  void pack(const ConvArgs& a) {
-    const int64_t taps = s_.r * s_.s, blocks = ceil_div(s_.k, kBlock);
-    weights_ = Arena(static_cast<size_t>(blocks * taps * kBlock) * sizeof(float));
-    for (int64_t k = 0; k < s_.k; ++k)
-      for (int64_t t = 0; t < taps; ++t)
-        weights_.data()[(k / kBlock * taps + t) * kBlock + k % kBlock] = a.weight[k * taps + t];
-    if (!a.bias) return;
-    bias_ = Arena(static_cast<size_t>(blocks * kBlock) * sizeof(float));
-    std::memcpy(bias_.data(), a.bias, static_cast<size_t>(s_.k) * sizeof(float));
   }
 
   TensorView widen(const RunContext& ctx, Team& team, const TensorView& x, int64_t n) const {
@@ -125,10 +109,10 @@ class ConvDepthwise final : public Op {
     while (t.s1 > t.s0 && iw + (t.s1 - 1) * s_.dil_w >= s_.w) --t.s1;
     t.x_tap = s_.dil_w * x.sw;
     t.x_px = down ? s_.stride_h * x.sh : s_.stride_w * x.sw;
-    t.w = weights_.data() + block * s_.r * s_.s * kBlock;
+    t.w = packed_.block(block);
     t.y = y.at(n, p.begin, q.begin) + c0;
     t.y_px = down ? y.sh : y.sw;
-    t.bias = bias_.data() ? bias_.data() + c0 : nullptr;
+    t.bias = packed_.block_bias(block);
     t.lo = e_.lo;
     t.hi = e_.hi;
     t.clamp = e_.clamp;
@@ -146,7 +130,7 @@ class ConvDepthwise final : public Op {
   ConvPlan plan_;
   TensorRef x_, y_;
   Epilogue e_;
-  Arena weights_, bias_;
+  PackedDepthwise packed_;
   int kind_;
   Range inner_q_, inner_p_;
 };

@@ -68,4 +68,25 @@ PackedConv pack_conv(const ConvShape& s, const ConvPlan& plan, const KernelTable
   return packed;
 }
 
+PackedDepthwise pack_depthwise(const ConvShape& s, const float* weight, const float* bias) {
+  PackedDepthwise packed;
+  const int64_t blocks = ceil_div(s.k, kBlock);
+  packed.taps = s.r * s.s;
+  packed.weights = Arena(static_cast<size_t>(blocks * packed.taps * kBlock) * sizeof(float));
+  for (int64_t k = 0; k < s.k; ++k)
+    for (int64_t t = 0; t < packed.taps; ++t)
+      packed.weights.data()[(k / kBlock * packed.taps + t) * kBlock + k % kBlock] = weight[k * packed.taps + t];
+  if (!bias) return packed;
+  packed.bias = Arena(static_cast<size_t>(blocks * kBlock) * sizeof(float));
+  std::copy(bias, bias + s.k, packed.bias.data());
+  return packed;
+}
+
+DwKind depthwise_kind(const ConvShape& s) {
+  const bool square = s.r == s.s && s.dil_h == 1 && s.dil_w == 1 && s.stride_h == s.stride_w && s.k == s.c;
+  if (square && s.s == 3 && s.stride_w <= 2) return s.stride_w == 1 ? dw_3s1 : dw_3s2;
+  if (square && s.s == 5 && s.stride_w <= 2) return s.stride_w == 1 ? dw_5s1 : dw_5s2;
+  return dw_any;
+}
+
 }  // namespace cnnkern

@@ -46,6 +46,18 @@ PackedConv pack_conv(const ConvShape& shape, const ConvPlan& plan, const KernelT
 std::vector<Panel> make_panels(int64_t groups, int64_t c, int64_t k, int64_t taps, int64_t ob, int64_t px,
                                const KernelTable* kernels);
 
+// Depthwise weights: [block of 16 channels][r][s][16], zero beyond the last channel; biases likewise.
+struct PackedDepthwise {
+  Arena weights, bias;
+  int64_t taps = 0;
+  const float* block(int64_t i) const { return weights.data() + i * taps * kBlock; }
+  const float* block_bias(int64_t i) const { return bias.data() ? bias.data() + i * kBlock : nullptr; }
+};
+PackedDepthwise pack_depthwise(const ConvShape& shape, const float* weight, const float* bias);
+
+// The leaf for windows whose taps all lie inside the image.
+DwKind depthwise_kind(const ConvShape& shape);
+
 // Walks the next panel a few lines per tile, so that it is in L2 when its turn comes.
 class PanelPrefetch {
  public:

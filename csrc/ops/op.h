@@ -79,10 +79,8 @@ struct Epilogue {
 
   void finish(const KernelTable* k, float* y, int64_t px, int64_t y_px, int64_t channels) const {
     if (post == Act::none) return;
-    for (int64_t i = 0; i < px; ++i) {
-      const ActRow row{y + i * y_px, y + i * y_px, channels, param, param2};
-      k->act[static_cast<int>(post)](&row);
-    }
+    const ActRow rows{y, y, channels, param, param2, px, y_px, y_px};
+    k->act[static_cast<int>(post)](&rows);
   }
 };
 

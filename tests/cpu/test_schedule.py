@@ -94,7 +94,7 @@ def test_profiles_name_every_step(compile_cut, rng):
 
 def test_a_plan_keeps_its_order(rng):
     """The choice is part of the plan: it prints, serialises, and is obeyed when the plan is made again."""
-    model, shape = models.create("mobilenet_v2"), (4, 3, 64, 64)
+    model, shape = models.create("mobilenet_v2"), (8, 3, 128, 128)
     first = model.compile(shape, backend=CpuBackend(), threads=2)
     assert by_image(first), "a small network goes image by image"
     decisions = load_decisions(json.dumps(first.plan.to_dict()))

@@ -326,3 +326,53 @@ def test_verbose_names_the_passes(capsys):
         passes.apply(graph, weights)
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[2].rstrip(":") for line in lines] == list(EACH)
+
+
+class TestFuseBlocks:
+    @staticmethod
+    def block(g, x, name, wide, out, kernel=3, stride=1, residual=False):
+        with g.scope(name):
+            y = g.relu(g.conv(x, "expand", wide, 1))
+            y = g.relu(g.conv(y, "depthwise", wide, kernel, stride=stride, padding=kernel // 2, groups=wide))
+            y = g.conv(y, "project", out, 1)
+        return g.add(y, x) if residual else y
+
+    def test_expand_depthwise_project_become_one_step(self, graphs, ops_of):
+        g = GraphBuilder("blocks")
+        x = self.block(g, g.input((6, 30, 30)), "one", 24, 9, stride=2)
+        x = self.block(g, x, "two", 40, 9, kernel=5, residual=True)
+        graph = finish(g, x)
+        graph, weights = graphs.apply(passes.fuse_activation, graph, graphs.weights_of(graph))
+        graph, weights = graphs.apply(passes.fuse_residual, graph, weights)
+        fused, _ = graphs.apply(passes.fuse_blocks, graph, weights)
+        assert ops_of(fused) == ["fused_block"] * 2
+        assert [node.name for node in fused.nodes] == ["one.project", "two.project"]
+
+    def test_without_a_project_that_follows_the_first_two_do(self, graphs, ops_of):
+        g = GraphBuilder("gated")
+        y = self.block(g, g.input((6, 16, 16)), "narrow", 24, 8)
+        with g.scope("gate"):
+            y = g.relu(g.conv(y, "expand", 32, 1))
+            y = g.relu(g.conv(y, "depthwise", 32, 3, padding=1, groups=32))
+        y = g.mul(y, g.activation(g.conv(g.global_avg_pool(y), "fc", 32, 1), "sigmoid"))
+        graph = finish(g, y)
+        graph, weights = graphs.apply(passes.fuse_activation, graph, graphs.weights_of(graph))
+        fused, _ = graphs.apply(passes.fuse_blocks, graph, weights)
+        assert ops_of(fused) == ["fused_block", "fused_block", "global_pool2d", "conv2d", "mul"]
+
+    def test_stays_where_it_cannot_go_or_does_not_pay(self, graphs, ops_of):
+        g = GraphBuilder("stays")
+        x = g.input((6, 16, 16))
+        wide = g.conv(x, "read_twice", 24, 1)
+        outs = [g.conv(wide, "depthwise", 24, 3, padding=1, groups=24), wide]
+        strided = g.conv(x, "strided", 24, 1, stride=2)
+        outs.append(g.conv(strided, "depthwise2", 24, 3, padding=1, groups=24))
+        padded = g.conv(x, "plain", 24, 1)
+        outs.append(g.conv(padded, "overpadded", 24, 3, padding=3, groups=24))
+        heavy = g.conv(x, "heavy", 24_000, 1)
+        outs.append(g.conv(heavy, "depthwise3", 24_000, 3, groups=24_000))
+        small = g.conv(g.max_pool(x, 2), "small", 24, 1)
+        outs.append(g.conv(small, "depthwise4", 24, 3, groups=24))
+        graph = finish(g, outs)
+        fused, _ = passes.fuse_blocks(graph, {})
+        assert ops_of(fused) == ops_of(graph)

@@ -63,6 +63,13 @@ def conv2d(spec, x, weight, bias, residual):
     return (y,)
 
 
+def fused_block(spec, x, expand_w, expand_b, depthwise_w, depthwise_b, project_w, project_b, residual):
+    stages = [(expand_w, expand_b), (depthwise_w, depthwise_b)] + [(project_w, project_b)] * (project_w is not None)
+    for i, (stage, *_) in enumerate(spec.stages(x, expand_w, None, depthwise_w, None, project_w)):
+        (x,) = conv2d(stage, x, *stages[i], residual if i == len(stages) - 1 else None)
+    return (x,)
+
+
 def locally_connected2d(spec, x, weight, bias):
     (sh, sw), (top, _), (left, _) = spec.stride, *spec.padding
     p_size, q_size, k_size, *taps = weight.shape

@@ -67,7 +67,7 @@ class Buffers:
         self._own = own
         self.shared = plan_memory(graph, views, lambda root: 0 if root in own else self._size_bytes(root))
         self.each = plan_memory(graph, views, lambda root: self._size_bytes(root, 1) if root in own else 0)
-        self.images = next((graph.shape(name)[0] for name in graph.inputs), 1)
+        self.images = next((shape[0] for shape in map(graph.shape, graph.inputs) if shape), 1)
 
     def memory(self, threads: int) -> MemoryPlan:
         """Of a context whose team has so many members."""

@@ -13,6 +13,7 @@ from .buffers import Tensor
 # Inputs of an op that are weights: packed when the op is prepared.
 WEIGHTS = {
     "conv2d": (1, 2),
+    "fused_block": (1, 2, 3, 4, 5, 6),
     "linear": (1, 2),
     "locally_connected2d": (1, 2),
     "batch_norm": (1, 2, 3, 4),

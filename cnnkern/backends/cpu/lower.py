@@ -150,6 +150,34 @@ def _conv(low, shape, tensors, residual, weight, bias, spec, algo, decision) -> 
     )
 
 
+def fused_block(low: Lowering, node: Node) -> Lowered | None:
+    if not low.constant(node, 1, 2, 3, 4, 5, 6):
+        return None
+    spec, tensors = node.spec, low.in_out(node)
+    inputs = (*node.inputs, *("",) * (8 - len(node.inputs)))
+    tensors["residual"] = low.tensor(inputs[7]) if inputs[7] else None
+    shapes = [low.graph.shape(name) if name else None for name in inputs]
+    x, options, arrays, cycles, weight_bytes = shapes[0], {"project": None}, {}, 0.0, 0
+    for i, (stage, weight, bias, _) in enumerate(spec.stages(*shapes)):
+        shape, name = conv_shape(stage, x, weight), ("expand", "depthwise", "project")[i]
+        # Rows are lines of their own: `flat` would promise more.
+        plan = low.core.conv_select(low.isa, shape, "depthwise" if i == 1 else "pointwise", False, True, 0, False)
+        act = _activation(stage.activation, stage.activation_param)
+        options[name] = {"shape": shape, "plan": plan, **act}
+        for what, j in (("weight", 1 + 2 * i), ("bias", 2 + 2 * i)):
+            array = low.array(node, j)
+            arrays[f"{name}_{what}"] = None if array is None else _dense(array)
+        (x,) = stage.infer(x, weight, bias)
+        cycles, weight_bytes = cycles + plan["cycles"], weight_bytes + plan["weight_bytes"]
+    return Lowered(
+        [NativeCall("add_fused_block", tensors, options, arrays)],
+        "f32_fused_block",
+        why="the wide rows stay in L2",
+        cycles=cycles,
+        weight_bytes=weight_bytes,
+    )
+
+
 def _shown(plan: Mapping[str, Any]) -> dict[str, Any]:
     """The decisions that matter for an algorithm."""
     keys = {
@@ -352,6 +380,7 @@ def pad(low: Lowering, node: Node) -> Lowered:
 
 LOWERINGS: dict[type[ops.Spec], Callable[..., Lowered | None]] = {
     ops.Conv2dSpec: conv2d,
+    ops.FusedBlockSpec: fused_block,
     ops.LinearSpec: linear,
     ops.LocallyConnected2dSpec: locally_connected2d,
     ops.Im2colSpec: im2col,

@@ -18,9 +18,9 @@ from .lower import Lowering, one_image
 
 # Ops whose output for an image depends on that image alone, and whose specs do not name the batch.
 BY_IMAGE = (
-    ops.Conv2dSpec, ops.Pool2dSpec, ops.GlobalPool2dSpec, ops.AdaptiveAvgPool2dSpec, ops.BatchNormSpec,
-    ops.LocalResponseNormSpec, ops.ActivationSpec, ops.AddSpec, ops.MulSpec, ops.ReorderSpec, ops.ConcatSpec,
-    ops.SliceSpec, ops.ChannelShuffleSpec, ops.PadSpec,
+    ops.Conv2dSpec, ops.FusedBlockSpec, ops.Pool2dSpec, ops.GlobalPool2dSpec, ops.AdaptiveAvgPool2dSpec,
+    ops.BatchNormSpec, ops.LocalResponseNormSpec, ops.ActivationSpec, ops.AddSpec, ops.MulSpec, ops.ReorderSpec,
+    ops.ConcatSpec, ops.SliceSpec, ops.ChannelShuffleSpec, ops.PadSpec,
 )  # fmt: skip
 
 # Bytes a cycle that a core moves to and from where so many bytes fit: its L2, the L3, memory; weights are streamed and

@@ -17,6 +17,7 @@ from .flatten_to_hwc import flatten_to_hwc
 from .fold_batch_norm import fold_batch_norm
 from .fold_pad import fold_pad
 from .fuse_activation import fuse_activation
+from .fuse_blocks import fuse_blocks
 from .fuse_residual import fuse_residual
 
 Pass = Callable[[Graph, dict], tuple[Graph, dict]]
@@ -32,6 +33,7 @@ __all__ = [
     "fold_batch_norm",
     "fold_pad",
     "fuse_activation",
+    "fuse_blocks",
     "fuse_residual",
 ]
 

@@ -11,11 +11,12 @@ from dataclasses import replace
 from ....backends.base import Step
 from ....ops.base import Counts
 from ..calls import WEIGHTS
-from . import conv, others
+from . import conv, fused_block, others
 from .items import FOLDED, TRAFFIC, Items
 
 METHODS: dict[str, Callable[[Step, str, int], Items]] = {
     "add_conv": conv.items,
+    "add_fused_block": fused_block.items,
     "add_locally_connected": others.locally_connected2d,
     "add_pool": others.pooling,
     "add_global_pool": others.pooling,

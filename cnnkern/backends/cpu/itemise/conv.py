@@ -49,7 +49,7 @@ def of(conv: Conv, isa: str, width: int) -> Items:
         _products(found, conv, isa)
         _fetching(found, conv, isa, width)
         lanes, after = stored_lanes(conv, isa), post_lanes(conv, isa, width)
-    _epilogue(found, conv, lanes, after)
+    epilogue(found, conv, lanes, after)
     return found
 
 
@@ -140,7 +140,7 @@ def _winograd(found: Items, conv: Conv, isa: str, width: int) -> None:
     found.book(TRAFFIC, Counts(bytes_read=_weights(conv) - read))
 
 
-def _epilogue(found: Items, conv: Conv, lanes: int, after: int) -> None:
+def epilogue(found: Items, conv: Conv, lanes: int, after: int) -> None:
     """What follows the sums, on `lanes` lanes a pixel; an activation's own pass takes `after`."""
     e, n = conv.epilogue, pixels(conv)
     if conv.algo != "winograd":

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable
 
 from ....ops.base import Counts
 from ..calls import NativeCall
-from . import conv, eltwise, locally_connected, moves, norm, pool
+from . import conv, eltwise, fused_block, locally_connected, moves, norm, pool
 
 METHODS: dict[str, Callable[[NativeCall, str, int], Counts]] = {
     "add_conv": conv.executed,
+    "add_fused_block": fused_block.executed,
     "add_locally_connected": locally_connected.executed,
     "add_pool": pool.executed,
     "add_global_pool": pool.executed,

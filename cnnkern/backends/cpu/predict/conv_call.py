@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from ..calls import NativeCall
 from .tiles import Epilogue
@@ -72,7 +73,12 @@ _PLAN = Conv._fields[16:24]
 
 def read(call: NativeCall) -> Conv:
     """The convolution of an `add_conv`."""
-    shape, plan, residual = call.options["shape"], call.options["plan"], call.tensors["residual"]
     flat = all(t.flat for t in call.tensors.values() if t is not None)
-    epilogue = Epilogue(call.arrays["bias"] is not None, residual is not None, call.options["act"])
+    return convolution(call.options, call.arrays["bias"] is not None, call.tensors["residual"] is not None, flat)
+
+
+def convolution(options: Mapping[str, Any], bias: bool, residual: bool, flat: bool) -> Conv:
+    """From {"shape", "plan", "act"} and what surrounds it."""
+    shape, plan = options["shape"], options["plan"]
+    epilogue = Epilogue(bias, residual, options["act"])
     return Conv(*(shape[key] for key in _SHAPE), *(plan[key] for key in _PLAN), flat, epilogue)

@@ -31,9 +31,8 @@ def whole(outputs: int, size: int, taps: int, stride: int, dilation: int, pad: i
     return min(first, outputs), min(max(first, last + 1), outputs)
 
 
-def along(conv: Conv, longest: int) -> Sums:
-    """Tiles of the inner columns, a row at a time."""
-    first, end = whole(*conv.columns)
+def along(conv: Conv, longest: int, first: int, end: int) -> Sums:
+    """Tiles of the columns from `first` to `end`, all taps of which are multiplied, a row at a time."""
     cut = pieces(end - first, longest)
     live, row = inside(*conv.rows), end - first
     count = sum(n for _, n in cut)
@@ -78,9 +77,18 @@ def executed(conv: Conv, isa: str, width: int) -> Counts:
 
 
 def tiles(conv: Conv, isa: str, width: int) -> Counts:
-    longest, e = DEPTHWISE_TILES[isa], conv.epilogue
-    t = along(conv, longest) + beside(conv, longest)
-    blocks = ceil_div(conv.k, BLOCK)
+    longest = DEPTHWISE_TILES[isa]
+    return _of(conv, along(conv, longest, *whole(*conv.columns)) + beside(conv, longest), width)
+
+
+def whole_rows(conv: Conv, isa: str, width: int) -> Counts:
+    """The same over rows that are padded at both ends: no column is beside the others."""
+    return _of(conv, along(conv, DEPTHWISE_TILES[isa], 0, conv.q), width)
+
+
+def _of(conv: Conv, t: Sums, width: int) -> Counts:
+    """What those tiles of every block of every image execute."""
+    e, blocks = conv.epilogue, ceil_div(conv.k, BLOCK)
     lanes = blocks * BLOCK
     stored = 4 * t.pixels * conv.k
     read = 4 * lanes * (t.weights + t.tiles * e.bias) + 4 * conv.k * t.inputs + stored * e.residual
