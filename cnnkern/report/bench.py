@@ -99,14 +99,13 @@ def worst(results: Sequence[NetworkResult], count: int) -> RenderableType:
     """The layers of all networks that lose most beside their limits, worst first."""
     found = [(layer.lost_ms, layer, r) for r in results for layer in r.layers if layer.lost_ms is not None]
     found.sort(key=lambda item: -item[0])
-    columns = ("model", "layer", "kernel", "on", "batch", "output", "ms", "limit", "bound", "lost ms", "% of net")
-    made = table(columns, left=4)
+    columns = ("model", "layer", "kernel", "batch", "output", "ms", "limit", "bound", "lost ms", "% of net")
+    made = table(columns, left=3)
     for lost, layer, r in found[:count]:
         made.add_row(
             r.model,
             text.Tail(layer.name),
             layer.kernel,
-            place(r.backend, r.isa),
             str(r.batch),
             text.shape(layer.output_shape[1:]),
             text.milliseconds(layer.time_ms),

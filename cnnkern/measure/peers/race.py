@@ -24,10 +24,9 @@ from .. import peak
 from ..accuracy import VARIATION_LIMIT, range_error
 from ..pictures import Course
 from ..timing import Timing, summarise
-from . import ENGINES, Task, missing
+from . import ENGINES, TOLERANCE, Task, missing
 from .worker import EngineError, Worker
 
-TOLERANCE = 1e-3  # of the output's range; float32 with Winograd stays below 1e-4 in the deepest networks
 ROUND_MS = 150.0  # what a round of one engine takes, about
 MAX_ITERATIONS = 200
 Say = Callable[[str, float | None], None]
