@@ -16,7 +16,6 @@ PROBES = 8  # short ones: a neighbour that takes a core for a moment then spoils
 BANDWIDTH_PROBES = 4  # each allocates and fills its buffer, which for DRAM takes longer than the probe
 WANDER_LIMIT = 0.05  # a peak that falls by more than this share while something is timed: the clock, or a neighbour
 CLOCK_PROBES, CLOCK_PROBE_S = 3, 0.003
-LEVELS = ("L1", "L2", "L3", "DRAM")
 DRAM_BYTES = 256 << 20  # where the last-level cache is unknown: well beyond that of most CPUs
 
 
