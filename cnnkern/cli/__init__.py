@@ -18,7 +18,7 @@ VERBS = {
     "run": "classify a picture",
     "verify": "compare every available backend with the float64 reference",
     "flops": "theory, predicted and executed (counted) operations per layer",
-    "bench": "run a network on a photograph: checked, counted and timed",
+    "bench": "run networks on a photograph: checked, counted, timed, raced against other engines",
 }
 
 

@@ -1,4 +1,4 @@
-"""What the verbs share: the parser, backend and ISA choice, models by name, a picture as input."""
+"""What the verbs share: the parser, backend and ISA choice, models by name."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ import difflib
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
-
-if TYPE_CHECKING:
-    import numpy as np
+from typing import Any, NoReturn
 
 GOOD, WRONG, USAGE = 0, 1, 2
 
@@ -163,7 +160,7 @@ def thread_count(wanted: int | None) -> int:
     return wanted or get_num_threads()
 
 
-# --- models and pictures
+# --- models
 
 
 def model_names(names: Iterable[str]) -> list[str]:
@@ -176,15 +173,3 @@ def model_names(names: Iterable[str]) -> list[str]:
         meant = sorted(models.list(), key=natural) if name == "all" else (models.get(name).name,)
         found.update(dict.fromkeys(meant))
     return list(found)
-
-
-def photograph(model_name: str, input_shape: tuple[int, ...], batch: int) -> np.ndarray:
-    """The shipped photograph as `batch` images that alternate between it and the same upside down with its colours
-    reversed, so that two images differ and a mixed-up batch shows. Shape (batch, C, H, W)."""
-    import numpy as np
-
-    from .. import images
-
-    picture = images.prepare(images.photograph(), model_name, input_shape)
-    other = picture[:, ::-1, ::-1]
-    return np.ascontiguousarray(np.concatenate([picture if i % 2 == 0 else other for i in range(batch)]))

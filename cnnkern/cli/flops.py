@@ -14,7 +14,6 @@ from .common import (
     choose_isas,
     forced,
     model_names,
-    photograph,
     positive,
     thread_count,
 )
@@ -60,9 +59,10 @@ def run(args: argparse.Namespace) -> int:
 def _count(name, batch, backend, isa, threads):
     from .. import models
     from ..measure.accounting import account
+    from ..measure.pictures import photographs
 
     model = models.create(name)
-    x = photograph(name, model.input_shape, batch)
+    x = photographs(name, model.input_shape, batch)
     with forced(isa):
         return account(model.compile(input_shape=x.shape, backend=backend, threads=threads), x)
 

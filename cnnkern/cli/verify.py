@@ -15,7 +15,6 @@ from .common import (
     choose_isas,
     forced,
     model_names,
-    photograph,
 )
 
 
@@ -85,10 +84,11 @@ def _ops(places: list[tuple[str, str | None]], seed: int) -> list:
 
 def _network(name: str, places: list[tuple[str, str | None]]) -> list:
     from .. import models
+    from ..measure.pictures import photographs
     from ..measure.verify import verify_network
     from ..report import console
 
     with console.progress() as line:
         model = models.create(name)
-        x = photograph(name, model.input_shape, 2)
+        x = photographs(name, model.input_shape, 2)
         return list(verify_network(name, model, x, places, forced, lambda text: line.say(f"{name}: {text}")))

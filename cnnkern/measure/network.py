@@ -7,21 +7,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
+from ..backends import cpu_info
 from ..ops.base import Counts
 from . import accuracy, peak
 from .accounting import ModelAccount, account
+from .limit import Limit, Machine, limits
+from .peers.race import Heat
+from .pictures import Course
 from .timing import Timing, measure
 
 PROFILE_ROUNDS = 20
+CLOCK_LOOKS = 8  # probes of the peak while a network is measured
 STAGES = ("building", "checking", "counting", "measuring", "profiling")
 
 
 @dataclass(frozen=True)
 class LayerResult:
-    """One step of the plan. `rate_gflops` is theory over time, `share_of_peak` executed over time over the peak: the
-    first says how useful the time was, the second how busy the machine; Winograd makes them differ."""
+    """One step of the plan. `rate_gflops` is theory over time, `share_of_peak` executed over time over the FMA peak:
+    the first says how useful the time was, the second how busy the machine; Winograd makes them differ. `limit` is what
+    the machine's peaks allow (limit.py), `share_of_limit` how near the step comes to it, `lost_ms` how far it stays."""
 
     name: str
     op: str
@@ -31,6 +35,15 @@ class LayerResult:
     executed: Counts | None
     time_ms: float | None
     peak_fma_gflops: float | None
+    limit: Limit | None = None
+
+    @property
+    def share_of_limit(self) -> float | None:
+        return self.limit.ms / self.time_ms if self.limit and self.time_ms else None
+
+    @property
+    def lost_ms(self) -> float | None:
+        return self.time_ms - self.limit.ms if self.limit and self.time_ms is not None else None
 
     @property
     def rate_gflops(self) -> float | None:
@@ -51,6 +64,10 @@ class LayerResult:
             "time_ms": self.time_ms,
             "rate_gflops": self.rate_gflops,
             "share_of_peak": self.share_of_peak,
+            "limit_ms": self.limit.ms if self.limit else None,
+            "bound": self.limit.bound if self.limit else None,
+            "share_of_limit": self.share_of_limit,
+            "lost_ms": self.lost_ms,
         }
 
 
@@ -73,6 +90,18 @@ class NetworkResult:
     peak_fma_gflops: float | None
     arena_bytes: int | None
     activation_bytes: int | None
+    clock: peak.Clock | None = None  # the FMA peak between the rounds
+    heat: Heat | None = None  # the race against other engines, where one was asked for
+
+    @property
+    def limit_ms(self) -> float | None:
+        """The sum of the layers' limits."""
+        known = [layer.limit.ms for layer in self.layers if layer.limit]
+        return sum(known) if known and len(known) == len(self.layers) else None
+
+    @property
+    def share_of_limit(self) -> float | None:
+        return self.limit_ms / self.time.median_ms if self.limit_ms and self.time else None
 
     @property
     def correct(self) -> bool:
@@ -80,7 +109,8 @@ class NetworkResult:
 
     @property
     def good(self) -> bool:
-        return self.correct and self.account.agrees is not False
+        raced = self.heat is None or self.heat.correct
+        return self.correct and self.account.agrees is not False and raced
 
     @property
     def rate_gflops(self) -> float | None:
@@ -108,6 +138,9 @@ class NetworkResult:
             "rate_gflops": self.rate_gflops,
             "share_of_peak": self.share_of_peak,
             "peak_fma_gflops": self.peak_fma_gflops,
+            "limit_ms": self.limit_ms,
+            "share_of_limit": self.share_of_limit,
+            "peak_fma": self.clock.as_dict() if self.clock else None,
             "error": self.errors.largest,
             "tolerance": self.errors.worst.tolerance,
             "worst_layer": self.errors.worst.layer,
@@ -121,6 +154,7 @@ class NetworkResult:
             "arena_bytes": self.arena_bytes,
             "activation_bytes": self.activation_bytes,
             "layers": [layer.as_dict() for layer in self.layers],
+            "race": self.heat.as_dict() if self.heat else None,
         }
 
 
@@ -135,11 +169,8 @@ def share(rate_gflops: float | None, peak_gflops: float | None) -> float | None:
 
 
 def bench_network(
-    name: str,
-    model: Any,
-    x: np.ndarray,
-    reference: Mapping[str, np.ndarray],
-    varies: float,
+    course: Course,
+    batch: int,
     *,
     backend: str = "cpu",
     isa: str | None = None,
@@ -148,69 +179,99 @@ def bench_network(
     input_name: str = "",
     on_stage: Callable[[str, float], None] = lambda stage, share: None,
 ) -> NetworkResult:
-    """Build `model` for the shape of `x`, compare it with `reference`, count its operations and time it.
+    """Build the model of `course` for `batch` images, compare it with the reference, count its operations and time it.
 
-    Args: `reference` maps value names to float64 arrays (`accuracy.reference_taps`) and holds at least the output;
-    `varies` is what two different inputs make of it (`accuracy.variation`); `on_stage` hears what begins (one of
-    STAGES) and which share of it is done, for a progress line.
+    Args: `isa` names the one in force (it is not set here), None off the cpu backend; `on_stage` hears what begins (one
+    of STAGES) and which share of it is done, for a progress line.
     Returns: the figures; without times when the answer is wrong.
     """
+    model, x = course.model, course.pictures(batch)
     on_stage("building", 0.0)
     start = time.perf_counter()
     executable = model.compile(input_shape=tuple(x.shape), backend=backend, threads=threads)
     build_s = time.perf_counter() - start
 
     on_stage("checking", 0.0)
-    graph = model.graph.bind(x.shape[0])
     start = time.perf_counter()
     output = executable(x)
     slow = time.perf_counter() - start > seconds
-    errors = accuracy.compare_network(graph, {graph.outputs[0]: output}, reference, varies)
+    graph, answers = model.graph.bind(batch), {course.output: course.answers(batch)}
+    errors = accuracy.compare_network(graph, {course.output: output}, answers, course.varies)
     on_stage("counting", 0.0)
     counts = account(executable, x)
 
-    timing, rows = None, {}
+    timing, clock, rows = None, None, {}
     if errors.ok:
-        on_stage("measuring", 0.0)
-        start = time.perf_counter()
-        timing = measure(
-            lambda: executable(x),
-            seconds=seconds,
-            warmup_rounds=0 if slow else 3,  # a slow call has warmed up by being checked
-            min_rounds=3 if slow else 5,
-            on_round=lambda _: on_stage("measuring", min(1.0, (time.perf_counter() - start) / seconds)),
-        )
+        timing, clock = _timed(lambda: executable(x), isa, threads, seconds, slow, on_stage)
         on_stage("profiling", 0.0)
         rows = {row["name"]: row["ms"] for row in executable.profile(x, rounds=_profile_rounds(timing, seconds))}
-    limit = peak.fma_gflops(isa, threads) if isa else None
+    machine = Machine.measured(isa, threads, cpu_info()["cache_bytes"])
     return NetworkResult(
-        model=name,
+        model=course.name,
         backend=backend,
         isa=isa,
         threads=threads,
-        batch=x.shape[0],
+        batch=batch,
         input=input_name,
         build_s=build_s,
         errors=errors,
         account=counts,
         time=timing,
-        layers=tuple(
-            LayerResult(
-                name=step.name,
-                op=step.spec.op,
-                kernel=layer.kernel,
-                output_shape=tuple(step.out_shapes[0]),
-                theory=layer.theory,
-                executed=layer.executed,
-                time_ms=rows.get(step.name),
-                peak_fma_gflops=limit,
-            )
-            for step, layer in zip(executable.steps, counts.layers)
-        ),
-        peak_fma_gflops=limit,
+        layers=_layers(executable, counts, rows, machine),
+        peak_fma_gflops=machine.fma_gflops,
         arena_bytes=getattr(executable, "arena_bytes", None),
         activation_bytes=getattr(executable, "activation_bytes", None),
+        clock=clock,
     )
+
+
+def _layers(
+    executable: Any, counts: ModelAccount, times_ms: Mapping[str, float], machine: Machine
+) -> tuple[LayerResult, ...]:
+    found = limits(machine, executable.plan, (layer.executed for layer in counts.layers))
+    return tuple(
+        LayerResult(
+            name=step.name,
+            op=step.spec.op,
+            kernel=layer.kernel,
+            output_shape=tuple(step.out_shapes[0]),
+            theory=layer.theory,
+            executed=layer.executed,
+            time_ms=times_ms.get(step.name),
+            peak_fma_gflops=machine.fma_gflops,
+            limit=limit,
+        )
+        for step, layer, limit in zip(executable.steps, counts.layers, found)
+    )
+
+
+def _timed(
+    call: Callable[[], Any],
+    isa: str | None,
+    threads: int,
+    seconds: float,
+    slow: bool,
+    on_stage: Callable[[str, float], None],
+) -> tuple[Timing, peak.Clock | None]:
+    """The rounds of `call`, and the machine's peak between them."""
+    clock = peak.Clock(isa, threads) if isa else None
+    on_stage("measuring", 0.0)
+    start = time.perf_counter()
+
+    def on_round(_: int) -> None:
+        share = min(1.0, (time.perf_counter() - start) / seconds)
+        on_stage("measuring", share)
+        if clock is not None and len(clock.gflops) <= share * (CLOCK_LOOKS - 1):
+            clock.probe()
+
+    timing = measure(
+        call,
+        seconds=seconds,
+        warmup_rounds=0 if slow else 3,  # a slow call has warmed up by being checked
+        min_rounds=3 if slow else 5,
+        on_round=on_round,
+    )
+    return timing, clock
 
 
 def _profile_rounds(timing: Timing, seconds: float) -> int:

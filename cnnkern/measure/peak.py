@@ -6,10 +6,17 @@ as "n/a": a share of a peak that nobody measured is not printed.
 
 from __future__ import annotations
 
+import statistics
 from functools import cache
+from typing import Any
+
+from ..backends import cpu_info
 
 PROBES = 8  # short ones: a neighbour that takes a core for a moment then spoils one of them, not the figure
-BANDWIDTH_BYTES = 256 << 20  # well beyond the last-level cache of any current CPU, so that DRAM answers
+BANDWIDTH_PROBES = 4  # each allocates and fills its buffer, which for DRAM takes longer than the probe
+WANDER_LIMIT = 0.05  # a peak that falls by more than this share while something is timed: the clock, or a neighbour
+CLOCK_PROBES, CLOCK_PROBE_S = 3, 0.003
+DRAM_BYTES = 256 << 20  # where the last-level cache is unknown: well beyond that of most CPUs
 
 
 @cache
@@ -20,18 +27,70 @@ def fma_gflops(isa: str, threads: int, seconds: float = 0.05) -> float | None:
     per process, so every share printed by one command has the same denominator.
     """
     core = _core()
-    if core is None or not hasattr(core, "peak_fma"):
+    if core is None:
         return None
     return max(core.peak_fma(isa, threads, seconds) for _ in range(PROBES))
 
 
+def probe_sizes(threads: int, caches: dict[str, int]) -> dict[str, int]:
+    """Level -> bytes that `threads` threads read together so that it answers: half of L1 and L2 per core, half of L3,
+    four times L3 for DRAM. A level whose size is unknown is left out; DRAM never is.
+
+    Args: `caches` as in `cnnkern.cpu_info()["cache_bytes"]`.
+    """
+    l1, l2, l3 = (caches.get(level, 0) for level in ("l1d", "l2", "l3"))
+    sizes = {"L1": threads * l1 // 2, "L2": threads * l2 // 2, "L3": l3 // 2, "DRAM": max(4 * l3, DRAM_BYTES)}
+    return {level: size for level, size in sizes.items() if size}
+
+
 @cache
-def bandwidth_gbs(threads: int, size_bytes: int = BANDWIDTH_BYTES) -> float | None:
-    """Read bandwidth of `threads` threads over a buffer of `size_bytes`, in GB/s (1e9 bytes); None without a probe."""
-    core = _core()
-    if core is None or not hasattr(core, "peak_bandwidth"):
-        return None
-    return core.peak_bandwidth(size_bytes, threads)
+def bandwidths_gbs(threads: int, isa: str | None = None, seconds: float = 0.03) -> dict[str, float]:
+    """Read bandwidth by level, "L1", "L2", "L3", "DRAM", of `threads` threads together, in GB/s (1e9 bytes).
+
+    Args: `isa` to read with, None: the one in use; `seconds` per probe, of which BANDWIDTH_PROBES are made.
+    Returns: the levels whose sizes are known (`probe_sizes`); {} without a probe. Measured once per process.
+    """
+    core, info = _core(), cpu_info()
+    if core is None:
+        return {}
+    isa = isa or info["isa"]
+    sizes = probe_sizes(threads, info["cache_bytes"])
+    return {
+        level: max(core.peak_bandwidth(isa, size, threads, seconds) for _ in range(BANDWIDTH_PROBES))
+        for level, size in sizes.items()
+    }
+
+
+class Clock:
+    """The FMA peak probed again and again while something else is timed: does the machine stay the same?"""
+
+    def __init__(self, isa: str | None, threads: int):
+        self.isa, self.threads = isa or cpu_info()["isa"], threads
+        self.gflops: list[float] = []
+
+    def probe(self) -> None:
+        """The best of a few very short probes; nothing without the native module."""
+        core = _core()
+        if core is not None and self.isa:
+            probes = (core.peak_fma(self.isa, self.threads, CLOCK_PROBE_S) for _ in range(CLOCK_PROBES))
+            self.gflops.append(max(probes))
+
+    @property
+    def wander(self) -> float | None:
+        """How far the slowest quarter of the probes lies below the fastest one, a share of it; None without two."""
+        if len(self.gflops) < 2:
+            return None
+        slow = sorted(self.gflops)[: max(1, len(self.gflops) // 4)]
+        return 1.0 - statistics.median(slow) / max(self.gflops)
+
+    @property
+    def noisy(self) -> bool:
+        return self.wander is not None and self.wander > WANDER_LIMIT
+
+    def as_dict(self) -> dict[str, Any]:
+        """As schema.CLOCK has it."""
+        median = statistics.median(self.gflops) if self.gflops else None
+        return {"probes": len(self.gflops), "median_gflops": median, "wander": self.wander, "noisy": self.noisy}
 
 
 def _core():

@@ -14,7 +14,7 @@ from . import peak
 @dataclass(frozen=True)
 class MachineProfile:
     """A CPU and its measured limits. `caches` are bytes by level ("l1d", "l2", "l3"), 0 where unknown; a peak is None
-    where it was not measured."""
+    where it was not measured. `bandwidths_gbs`: of reading, by level ("L1", "L2", "L3", "DRAM"), those measured."""
 
     cpu: str
     system: str
@@ -26,7 +26,8 @@ class MachineProfile:
     isa_reason: str = ""
     caches: dict[str, int] = field(default_factory=dict)
     peak_fma_gflops: float | None = None
-    peak_bandwidth_gbs: float | None = None
+    peak_bandwidth_gbs: float | None = None  # of DRAM
+    bandwidths_gbs: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "isas": list(self.isas)}
@@ -37,6 +38,7 @@ def machine_profile(*, threads: int | None = None, isa: str | None = None, peaks
     info = cpu_info()
     threads = threads or info["threads"]
     isa = isa or info["isa"] or None
+    bandwidths = peak.bandwidths_gbs(threads, isa) if peaks and isa else {}
     return MachineProfile(
         cpu=info["name"] or platform.processor() or platform.machine(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -48,7 +50,8 @@ def machine_profile(*, threads: int | None = None, isa: str | None = None, peaks
         isa_reason=_isa_reason(isa, info),
         caches=dict(info["cache_bytes"]),
         peak_fma_gflops=peak.fma_gflops(isa, threads) if peaks and isa else None,
-        peak_bandwidth_gbs=peak.bandwidth_gbs(threads) if peaks else None,
+        peak_bandwidth_gbs=bandwidths.get("DRAM"),
+        bandwidths_gbs=bandwidths,
     )
 
 

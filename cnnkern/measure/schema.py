@@ -33,9 +33,11 @@ MACHINE = {
     "caches": dict,
     "peak_fma_gflops": NumberOrNull,
     "peak_bandwidth_gbs": NumberOrNull,
+    "bandwidths_gbs": dict,
 }
 TIME = {"median_ms": Number, "minimum_ms": Number, "spread": Number, "drift": Number, "rounds": int}
 TIME_OR_NULL = (TIME, type(None))
+CLOCK = {"probes": int, "median_gflops": NumberOrNull, "wander": NumberOrNull, "noisy": bool}
 COUNTS_OR_NULL = (COUNTS, type(None))
 VERDICT = (bool, type(None))
 ACCOUNT = {
@@ -86,6 +88,37 @@ MODEL_ACCOUNT = {
     "faults": [str],
     "layers": [ACCOUNT],
 }
+RACER = {
+    "engine": str,
+    "version": str,
+    "notes": [str],
+    "build_s": NumberOrNull,
+    "error": NumberOrNull,
+    "reason": str,
+    "correct": bool,
+    "time": TIME_OR_NULL,
+    "iterations": int,
+    "rounds_ms": [Number],
+    "spun_ms": NumberOrNull,
+    "ratio_median": NumberOrNull,
+    "ratio_minimum": NumberOrNull,
+}
+HEAT = {
+    "model": str,
+    "batch": int,
+    "threads": int,
+    "seed": int,
+    "isa": TextOrNull,
+    "correct": bool,
+    "variation": Number,
+    "tolerance": Number,
+    "rounds": int,
+    "neighbours": NumberOrNull,
+    "peak_fma": (CLOCK, type(None)),
+    "best_peer": TextOrNull,
+    "best_ratio": NumberOrNull,
+    "engines": [RACER],  # ours first
+}
 LAYER_RESULT = {
     "name": str,
     "op": str,
@@ -96,6 +129,10 @@ LAYER_RESULT = {
     "time_ms": NumberOrNull,
     "rate_gflops": NumberOrNull,
     "share_of_peak": NumberOrNull,
+    "limit_ms": NumberOrNull,
+    "bound": TextOrNull,
+    "share_of_limit": NumberOrNull,
+    "lost_ms": NumberOrNull,
 }
 NETWORK_RESULT = {
     "model": str,
@@ -109,6 +146,9 @@ NETWORK_RESULT = {
     "rate_gflops": NumberOrNull,
     "share_of_peak": NumberOrNull,
     "peak_fma_gflops": NumberOrNull,
+    "limit_ms": NumberOrNull,
+    "share_of_limit": NumberOrNull,
+    "peak_fma": (CLOCK, type(None)),
     "error": NumberOrNull,
     "tolerance": Number,
     "worst_layer": str,
@@ -122,6 +162,20 @@ NETWORK_RESULT = {
     "arena_bytes": (int, type(None)),
     "activation_bytes": (int, type(None)),
     "layers": [LAYER_RESULT],
+    "race": (HEAT, type(None)),
+}
+
+COMPARED = {
+    "model": str,
+    "batch": int,
+    "threads": int,
+    "isa": TextOrNull,
+    "backend": str,
+    "before_ms": Number,
+    "after_ms": NumberOrNull,
+    "ratio": NumberOrNull,
+    "noise": Number,
+    "regression": bool,
 }
 
 # A dict is an object with at least these keys; [schema] an array of it; a tuple any one of its members.
@@ -150,6 +204,16 @@ KEYS: dict[str, dict[str, Any]] = {
     "verify": {"seed": int, "good": bool, "ops": [OP_VERDICT], "models": [NETWORK_VERDICT]},
     "flops": {"good": VERDICT, "models": [MODEL_ACCOUNT]},
     "bench": {"machine": MACHINE, "good": bool, "results": [NETWORK_RESULT]},
+    "compare": {"old": str, "new": str, "good": bool, "rows": [COMPARED], "only_old": [str], "only_new": [str]},
+    "race": {
+        "command": str,
+        "date": str,
+        "commit": TextOrNull,
+        "machine": MACHINE,
+        "versions": dict,
+        "heats": [HEAT],
+        "failures": [str],
+    },
 }
 
 

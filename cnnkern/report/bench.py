@@ -1,4 +1,4 @@
-"""The tables of `cnnkern bench`."""
+"""The tables of `cnnkern bench`: layers against their limits, networks, the layers that lose most, before and after."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import RenderableType
 
+from ..measure.compare import Comparison
 from ..measure.network import LayerResult, NetworkResult
 from . import text
-from .parts import ROOMY, counts_verdict, facts, page, place, table
+from .parts import ROOMY, counts_verdict, facts, note, page, place, table
 
 # heading, the cell of a layer, the cell of the total; those on ROOMY terminals only stand in _SPARED
 _COLUMNS: dict[str, tuple[Callable[[LayerResult], RenderableType], Callable[[NetworkResult], str]]] = {
@@ -22,7 +23,9 @@ _COLUMNS: dict[str, tuple[Callable[[LayerResult], RenderableType], Callable[[Net
     ),
     "\nms": (lambda layer: text.milliseconds(layer.time_ms), lambda r: text.milliseconds(r.time and r.time.median_ms)),
     "\nGFLOP/s": (lambda layer: text.gflops(layer.rate_gflops), lambda r: text.gflops(r.rate_gflops)),
-    "\n% peak": (lambda layer: text.percent(layer.share_of_peak), lambda r: text.percent(r.share_of_peak)),
+    "\nbound": (lambda layer: layer.limit.bound if layer.limit else text.ABSENT, lambda r: ""),
+    "% of\nlimit": (lambda layer: text.percent(layer.share_of_limit), lambda r: text.percent(r.share_of_limit)),
+    "lost\nms": (lambda layer: text.milliseconds(layer.lost_ms), lambda r: text.milliseconds(_lost(r))),
 }
 _SPARED = ("kernel", "output")
 _LIGHT = 0.02  # layers that take less than this share of the time are dim
@@ -52,7 +55,11 @@ def _findings(result: NetworkResult) -> Iterable[tuple[str, str]]:
         yield "layers", f"sum to {text.milliseconds(sum(layers))} ms when each is timed on its own"
     if result.peak_fma_gflops:
         peak = f"{result.peak_fma_gflops:,.0f} GFLOP/s measured here"
-        yield "peak", f"{peak}; % peak = executed / time / peak, GFLOP/s = theory / time"
+        share = f"{text.percent(result.share_of_peak)} % of it executed; GFLOP/s = theory / time"
+        yield "peak", f"{peak}, {share}"
+    if result.limit_ms:
+        share = f"{text.percent(result.share_of_limit)} % of it reached"
+        yield "limit", f"{text.milliseconds(result.limit_ms)} ms by FMA peak and bandwidths (bound), {share}"
     if result.arena_bytes and result.activation_bytes:
         yield "memory", f"arena {text.size(result.arena_bytes)} for {text.size(result.activation_bytes)} of activations"
     yield "built", f"in {result.build_s:.2f} s"
@@ -76,8 +83,62 @@ def _speed(result: NetworkResult) -> str:
         f"{text.milliseconds(time.minimum_ms)}, spread {text.percent(time.spread, 1)} %; "
         f"{result.images_per_s:,.1f} images/s"
     )
-    drift = f"times drift by {text.percent(time.drift, 1)} %: something else runs here"
-    return f"{line}; [yellow]{drift}[/]" if time.drifting else line
+    if time.drifting:
+        line += f"; [yellow]times drift by {text.percent(time.drift, 1)} %: something else runs here[/]"
+    clock = result.clock
+    if clock is not None and clock.noisy:
+        line += f"; [yellow]the FMA peak fell by {text.percent(clock.wander, 1)} % meanwhile: a noisy run[/]"
+    return line
+
+
+def _lost(result: NetworkResult) -> float | None:
+    return result.time.median_ms - result.limit_ms if result.time and result.limit_ms else None
+
+
+def worst(results: Sequence[NetworkResult], count: int) -> RenderableType:
+    """The layers of all networks that lose most beside their limits, worst first."""
+    found = [(layer.lost_ms, layer, r) for r in results for layer in r.layers if layer.lost_ms is not None]
+    found.sort(key=lambda item: -item[0])
+    columns = ("model", "layer", "kernel", "batch", "output", "ms", "limit", "bound", "lost ms", "% of net")
+    made = table(columns, left=3)
+    for lost, layer, r in found[:count]:
+        made.add_row(
+            r.model,
+            text.Tail(layer.name),
+            layer.kernel,
+            str(r.batch),
+            text.shape(layer.output_shape[1:]),
+            text.milliseconds(layer.time_ms),
+            text.milliseconds(layer.limit.ms),
+            layer.limit.bound,
+            text.milliseconds(lost),
+            text.percent(lost / r.time.median_ms, 1),
+        )
+    rest = () if found else (note("no layer has a limit here: the cpu backend's peaks are not measured"),)
+    return page("the layers that lose most: time beyond the limit, and its share of the network's time", made, *rest)
+
+
+def compare(found: Comparison, old: str, new: str) -> RenderableType:
+    """A line per network of both documents, and what only one of them has."""
+    columns = ("model", "on", "threads", "batch", "before ms", "after ms", "ratio", "noise %", "")
+    made = table(columns, left=2)
+    for row in found.rows:
+        verdict = "[bold red]SLOWER[/]" if row.regression else "[green]faster[/]" if row.improvement else ""
+        made.add_row(
+            row.model,
+            place(row.backend, row.isa),
+            str(row.threads),
+            str(row.batch),
+            text.milliseconds(row.before_ms),
+            text.milliseconds(row.after_ms),
+            text.ABSENT if row.ratio is None else f"{row.ratio:.3f}",
+            text.percent(row.noise, 1),
+            "[bold red]WRONG[/]" if row.ratio is None else verdict,
+        )
+    slower = sum(row.regression for row in found.rows)
+    lines = [("verdict", f"{slower} of {text.plural(len(found.rows), 'network')} slower beyond the noise")]
+    lines += [(f"only in {old}", key) for key in found.only_old] + [(f"only in {new}", key) for key in found.only_new]
+    return page(f"{old} -> {new}: ratio is after / before", made, facts(lines))
 
 
 def bench_all(results: Sequence[NetworkResult]) -> RenderableType:
@@ -90,7 +151,7 @@ def bench_all(results: Sequence[NetworkResult]) -> RenderableType:
         "fastest",
         "images/s",
         "GFLOP/s",
-        "% peak",
+        "% limit",
         "error",
         "allowed",
         "",
@@ -106,7 +167,7 @@ def bench_all(results: Sequence[NetworkResult]) -> RenderableType:
             text.milliseconds(r.time and r.time.minimum_ms),
             f"{r.images_per_s:,.1f}" if r.images_per_s else text.ABSENT,
             text.gflops(r.rate_gflops),
-            text.percent(r.share_of_peak),
+            text.percent(r.share_of_limit),
             text.error(r.errors.worst.error),
             text.error(r.errors.worst.tolerance),
             text.VERDICTS[r.correct],

@@ -32,7 +32,7 @@ def info(
         ("threads", f"{machine.threads} of {text.plural(machine.cores, 'usable core')}"),
         ("caches", ", ".join(f"{level} {text.size(size)}" for level, size in machine.caches.items() if size)),
         ("peak fma", _peak(machine.peak_fma_gflops, "GFLOP/s", machine)),
-        ("peak memory", _peak(machine.peak_bandwidth_gbs, "GB/s", machine)),
+        ("reading", _bandwidths(machine)),
     ]
     states = [f"{name:<10} " + (f"[yellow]no:[/] {escape(why)}" if why else OFFERED) for name, why in backends.items()]
     width = max(map(len, settings), default=0)
@@ -49,6 +49,14 @@ def _peak(value: float | None, unit: str, machine: MachineProfile) -> str:
     if value is None:
         return "n/a: there is no native module to measure it"
     return f"{value:,.0f} {unit} on {text.plural(machine.threads, 'thread')}, measured just now"
+
+
+def _bandwidths(machine: MachineProfile) -> str:
+    """The levels, nearest first."""
+    if not machine.bandwidths_gbs:
+        return _peak(None, "GB/s", machine)
+    levels = ", ".join(f"{level} {value:,.0f}" for level, value in machine.bandwidths_gbs.items())
+    return f"{levels} GB/s on {text.plural(machine.threads, 'thread')}"
 
 
 def models(architectures: Sequence[Any]) -> RenderableType:

@@ -250,6 +250,7 @@ struct KernelTable {
   CorrelateFn correlate;
   SoftmaxFn softmax[2];  // [log]
   double (*peak_fma)(int64_t iterations);  // runs that many rounds of independent FMAs, returns their FLOPs
+  float (*read_sum)(const float* x, int64_t n);  // sum of x[i], i < n, each read once, in no stated order
 };
 
 }  // namespace cnnkern

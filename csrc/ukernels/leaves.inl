@@ -45,5 +45,6 @@ static inline KernelTable make_table(const char* isa) {
   t.copy = copy_row<V>;
   t.fill = fill_row<V>;
   t.peak_fma = peak_fma<V>;
+  t.read_sum = read_sum<V>;
   return t;
 }

@@ -1,4 +1,6 @@
-// The machine's FMA peak, through the same verbs as every leaf: independent chains, nothing from memory.
+// The machine's peaks, through the same verbs as every leaf.
+
+// FMA: independent chains, nothing from memory.
 
 template <class V>
 static double peak_fma(int64_t iterations) {
@@ -18,4 +20,22 @@ static double peak_fma(int64_t iterations) {
   V::store(sink, sum);
   // The sum decides a term that is never taken, so that the chains cannot be removed.
   return 2.0 * V::width * chains * (double)iterations + (sink[0] == -1.0f ? 1.0 : 0.0);
+}
+
+// Bandwidth: n contiguous floats, each read once. Independent sums, so that loads and nothing else bind.
+template <class V>
+static float read_sum(const float* x, int64_t n) {
+  constexpr int chains = 8;
+  typename V::vec acc[chains];
+#pragma GCC unroll 8
+  for (int i = 0; i < chains; ++i) acc[i] = V::zero();
+  int64_t at = 0;
+  for (; at + chains * V::width <= n; at += chains * V::width) {
+#pragma GCC unroll 8
+    for (int i = 0; i < chains; ++i) acc[i] = V::add(acc[i], V::load(x + at + i * V::width));
+  }
+  for (; at < n; at += V::width) acc[0] = V::add(acc[0], V::load_n(x + at, n - at));
+#pragma GCC unroll 8
+  for (int i = 1; i < chains; ++i) acc[0] = V::add(acc[0], acc[i]);
+  return V::reduce_add(acc[0]);
 }

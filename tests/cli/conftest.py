@@ -78,9 +78,11 @@ def cpu(monkeypatch):
         fake = CountingCpu(**wrongs)
         monkeypatch.setattr(backends, "_find", lambda name: (fake, "") if name == "cpu" else find(name))
         info = {"name": "a cpu", "isa": "avx2", "isas": ["vec128", "avx2"], "threads": 1, "cache_bytes": {}}
-        for asked in ("cnnkern.cpu_info", "cnnkern.measure.profile.cpu_info"):
-            monkeypatch.setattr(asked, lambda: info)
+        for room in ("cnnkern", "cnnkern.measure.profile", "cnnkern.measure.network", "cnnkern.measure.peak"):
+            monkeypatch.setattr(f"{room}.cpu_info", lambda: info)
         monkeypatch.setattr("cnnkern.measure.peak.fma_gflops", lambda isa, threads: 100.0)
+        monkeypatch.setattr("cnnkern.measure.peak.bandwidths_gbs", lambda threads, isa=None: {"DRAM": 10.0})
+        monkeypatch.setattr("cnnkern.measure.peak.Clock.probe", lambda clock: clock.gflops.append(100.0))
         return fake
 
     return install

@@ -69,6 +69,56 @@ def test_bench_of_good_counts(cnnkern, cpu):
     assert "predicted and executed operations agree" in done.out and "cpu (avx2)" in done.out
 
 
+def test_bench_names_what_binds_and_what_is_lost(cnnkern, cpu):
+    cpu()
+    [row] = cnnkern("bench", "lenet5", "--seconds", 0.01, "--json", "-").json["results"]
+    for layer in row["layers"]:
+        assert layer["bound"] in ("fma", "DRAM") and layer["limit_ms"] > 0
+        assert layer["lost_ms"] == pytest.approx(layer["time_ms"] - layer["limit_ms"])
+        assert layer["share_of_limit"] == pytest.approx(layer["limit_ms"] / layer["time_ms"])
+    c5 = next(layer for layer in row["layers"] if layer["name"] == "c5")
+    assert c5["bound"] == "DRAM" and c5["limit_ms"] == pytest.approx(4 * (48120 + 520) / 1e7)  # at 10 GB/s
+    assert row["limit_ms"] == pytest.approx(sum(layer["limit_ms"] for layer in row["layers"]))
+    assert row["peak_fma"]["median_gflops"] == 100.0 and not row["peak_fma"]["noisy"]
+    assert "bound" in cnnkern("bench", "lenet5", "--seconds", 0.01).out
+
+
+def test_bench_lists_the_layers_that_lose_most(cnnkern, cpu):
+    cpu()
+    done = cnnkern("bench", "lenet5", "lenet5-digits", "--seconds", 0.01, "--worst", 3, "--json", "-")
+    assert done.code == 0
+    table = cnnkern("bench", "lenet5", "lenet5-digits", "--seconds", 0.01, "--worst", 3).out
+    listed = table[table.index("lose most") :]
+    assert sum(line.startswith("lenet5") for line in listed.splitlines()) == 3
+    assert "GFLOP/s = theory" not in table  # no table per network beside it
+
+
+def test_bench_flags_a_noisy_run(cnnkern, cpu, monkeypatch):
+    cpu()
+    figures = iter([100.0, 100.0, 50.0, 50.0] * 10)
+    monkeypatch.setattr("cnnkern.measure.peak.Clock.probe", lambda clock: clock.gflops.append(next(figures)))
+    assert "a noisy run" in cnnkern("bench", "lenet5", "--seconds", 0.05).out
+
+
+def test_compare_fails_on_a_regression_alone(cnnkern, cpu, tmp_path):
+    import json
+
+    cpu()
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    cnnkern("bench", "lenet5", "--batch", "1,2", "--seconds", 0.01, "--json", old)
+    document = json.loads(old.read_text())
+    done = cnnkern("bench", "--compare", old, old)
+    assert done.code == 0 and "0 of 2 networks slower" in done.out
+    document["results"][1]["time"]["median_ms"] *= 100
+    new.write_text(json.dumps(document))
+    done = cnnkern("bench", "--compare", old, new)
+    assert done.code == 1 and "1 of 2 networks slower" in done.out and "SLOWER" in done.out
+    assert cnnkern("bench", "--compare", new, old).code == 0
+    found = cnnkern("bench", "--compare", old, new, "--json", "-")
+    schema.validate(found.json)
+    assert found.code == 1 and [row["regression"] for row in found.json["rows"]] == [False, True]
+
+
 def test_verify_of_a_wrong_network_names_the_layer(cnnkern, cpu):
     cpu(bend=1e-2)
     done = cnnkern("verify", "lenet5", "--json", "-")

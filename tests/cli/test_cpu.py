@@ -21,6 +21,9 @@ def test_bench_checks_counts_and_times(cnnkern):
         assert row["time"]["median_ms"] > 0 and row["peak_fma_gflops"] > 0
         assert row["share_of_peak"] > 0 and row["isa"] == cpu_info()["isa"]
         assert all(layer["executed"] is not None for layer in row["layers"])
+        assert all(layer["limit_ms"] > 0 and layer["bound"] for layer in row["layers"])
+        assert row["limit_ms"] > 0 and row["peak_fma"]["probes"] > 1
+    assert done.json["machine"]["bandwidths_gbs"]["DRAM"] == done.json["machine"]["peak_bandwidth_gbs"] > 0
 
 
 def test_flops_agree_on_every_isa(cnnkern):
@@ -56,5 +59,6 @@ def test_run_agrees_with_the_reference(cnnkern):
 
 
 def test_bench_fits_into_120_columns(cnnkern):
-    for argv in (["bench", "squeezenet1_1", "--seconds", 0.01], ["flops", "densenet121"]):
+    bench = ["bench", "squeezenet1_1", "--seconds", 0.01]
+    for argv in (["info"], bench, [*bench, "--worst", 5], ["flops", "densenet121"]):
         assert max(map(len, cnnkern(*argv).out.splitlines())) <= 120

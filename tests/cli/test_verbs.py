@@ -118,6 +118,25 @@ def test_bench_checks_and_times(cnnkern):
     assert "correct" in table.out and "GFLOP/s" in table.out and "grace_hopper.jpg" in table.out
 
 
+def test_bench_races_and_names_who_is_missing(cnnkern, monkeypatch):
+    pytest.importorskip("onnx", reason="onnx is an extra: pip install 'cnnkern[test]'")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is an extra: pip install 'cnnkern[test]'")
+    from cnnkern.measure import peers
+
+    find = peers.find_spec
+    monkeypatch.setattr(peers, "find_spec", lambda name: None if name == "MNN" else find(name))
+    argv = ("bench", "lenet5", "--peers", "onnxruntime,mnn", "--rounds", 1, "--seconds", 0.02, *ON_REFERENCE)
+    done = cnnkern(*argv, "--json", "-")
+    schema.validate(done.json)
+    assert done.code == 0 and done.err == ""
+    heat = done.json["results"][0]["race"]
+    assert heat["best_peer"] == "onnxruntime" and heat["best_ratio"] > 0
+    assert [entry["engine"] for entry in heat["engines"]] == ["reference", "onnxruntime", "mnn"]
+    assert "not installed: MNN" in heat["engines"][2]["reason"]
+    table = cnnkern(*argv).out
+    assert "best peer onnxruntime, ratio" in table and "not installed: MNN" in table
+
+
 def test_json_to_a_file_leaves_the_table_on_the_screen(cnnkern, tmp_path):
     file = tmp_path / "models.json"
     done = cnnkern("models", "vgg*", "--json", file)

@@ -50,7 +50,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "images": ({"data", "errors"}, {"numpy", "PIL"}),
     "evaluate": ({"images", "errors"}, {"numpy"}),
     "testing": ({"functional", "backends", "ops", "config", "errors", "graph.ir", "measure"}, {"numpy"}),
+    "onnx": ({"onnx", "graph.ir", "ops", "errors", "__version__"}, {"numpy", "onnx"}),
     "measure": ({"*"}, {"numpy"}),
+    # Each imports its engine in the process that is made for it.
+    "measure.peers": ({"*"}, {"numpy", "onnx", "onnxruntime", "openvino", "ncnn", "pnnx", "MNN", "_tools", "torch"}),
     "report": ({"report", "measure", "ops", "__version__"}, {"rich"}),
     "cli": ({"*"}, {"numpy", "rich", "PIL"}),
 }
@@ -145,6 +148,9 @@ def test_nothing_imports_tests_or_benchmarks():
         ("backends.cpu", "import cupy", False),
         ("cli.bench", "from cnnkern import _core", False),
         ("measure.timing", "from ..cli import common", False),
+        ("measure.timing", "import torch", False),
+        ("measure.peers.torch", "import torch", True),
+        ("onnx.exporter", "from ..measure import peak", False),
         ("brand_new", "", False),
     ],
 )

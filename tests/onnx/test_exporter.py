@@ -15,7 +15,7 @@ onnx = pytest.importorskip("onnx", reason="onnx is an extra: pip install 'cnnker
 # Before 1.25 it divided averages over one-sided padding by the wrong count.
 onnxruntime = pytest.importorskip("onnxruntime", "1.25", reason="needs onnxruntime >= 1.25, of 'cnnkern[test]'")
 
-from onnx_graph import ACTIVATIONS, to_onnx  # noqa: E402  needs onnx
+from cnnkern.onnx.exporter import ACTIVATIONS, to_onnx  # noqa: E402  needs onnx
 
 TOLERANCE = 1e-5  # of the range; both sides are float32 over reductions of a few hundred
 NETWORK_TOLERANCE = 1e-4  # a deep network multiplies the rounding of its first layers

@@ -1,10 +1,7 @@
 """A cnnkern graph and its weights as an ONNX model: node by node as the graph stands, nothing folded or fused.
 
-    model = to_onnx(m.graph.bind(1), m.weights)
-    onnxruntime.InferenceSession(model.SerializeToString())
-
 One function per operation below says how ONNX spells it, as one node where ONNX has it, else as a few.
-Specification: https://onnx.ai/onnx/operators/. Needs onnx and NumPy.
+Specification: https://onnx.ai/onnx/operators/.
 """
 
 from __future__ import annotations
@@ -18,10 +15,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-import cnnkern
-from cnnkern import UnsupportedError
-from cnnkern.graph.ir import Graph, Node
-from cnnkern.ops.base import Shape, Spec
+from .. import __version__
+from ..errors import UnsupportedError
+from ..graph.ir import Graph, Node
+from ..ops.base import Shape, Spec
 
 OPSET = 17  # old enough for every engine of the last years; what needs a newer one raises the model's
 OPSET_OVERHANG = 19  # AveragePool: dilations, and ceil_mode's overhang is no longer counted as padding
@@ -63,7 +60,7 @@ def to_onnx(graph: Graph, weights: Mapping[str, np.ndarray]) -> onnx.ModelProto:
         opset_imports=opsets,
         ir_version=helper.find_min_ir_version_for(opsets),
         producer_name="cnnkern",
-        producer_version=cnnkern.__version__,
+        producer_version=__version__,
     )
     onnx.checker.check_model(model, full_check=True)
     return model
@@ -114,7 +111,7 @@ class _Writer:
         self.opset = max(self.opset, opset)
 
     def _initializer(self, name: str, values: np.ndarray) -> str:
-        self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        self.initializers[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
         return name
 
 

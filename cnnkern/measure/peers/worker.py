@@ -8,19 +8,25 @@ answers, `settle` waits until the whole process uses no more CPU time, so that t
 from __future__ import annotations
 
 import gc
+import importlib
 import multiprocessing
+import os
+import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
-from engines import ENGINES, Task
+
+from . import ENGINES, ISA_LIMITS, Task
 
 WINDOW_S = 0.02  # several scheduler ticks: the CPU time of threads that run is brought up to date at those
 IDLE_SHARE = 0.02  # of one core, within a window
 PATIENCE_S = 5.0
+LAST_WORDS = 2000  # characters of what a process printed before it died
 
 
 class EngineError(RuntimeError):
@@ -28,31 +34,31 @@ class EngineError(RuntimeError):
 
     def __init__(self, engine: str, reason: str, details: str = ""):
         super().__init__(f"{engine}: {reason}")
-        self.details = details
+        self.reason, self.details = reason, details
 
 
 class Worker:
     """The parent's end of one engine's process. Every method waits for the answer.
 
-    Raises EngineError, from the constructor too. Use as a context manager: leaving it ends the process.
+    What the engine prints goes into a file that is read only when its process dies. Raises EngineError, from the
+    constructor too. Use as a context manager: leaving it ends the process.
     """
 
     def __init__(self, engine: str, task: Task, serve: Callable[..., None] | None = None):
         self.engine = engine
         context = multiprocessing.get_context("spawn")  # a fork would share the parent's thread pools
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=serve or _serve, args=(theirs, engine, task), daemon=True)
-        self._process.start()
+        self._log = tempfile.NamedTemporaryFile(prefix=f"cnnkern-{engine}-")  # noqa: SIM115  closed in close()
+        arguments = (theirs, engine, task, self._log.name)
+        self._process = context.Process(target=serve or _serve, args=arguments, daemon=True)
+        with _environment(ISA_LIMITS.get(task.isa or "", {})):
+            self._process.start()
         theirs.close()
         try:
             self.built: dict[str, Any] = self._answer()
         except BaseException:
             self.close()
             raise
-
-    @property
-    def version(self) -> str:
-        return self.built["version"]
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """One call: the output. `x` stays the input of the rounds that follow."""
@@ -75,6 +81,7 @@ class Worker:
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+        self._log.close()
 
     def __enter__(self) -> Worker:
         return self
@@ -91,7 +98,9 @@ class Worker:
             good, content = self._pipe.recv()
         except EOFError:
             self._process.join(PATIENCE_S)
-            raise EngineError(self.engine, f"its process ended, exit code {self._process.exitcode}") from None
+            printed = self._log.read().decode(errors="replace")[-LAST_WORDS:]
+            reason = f"its process ended, exit code {self._process.exitcode}"
+            raise EngineError(self.engine, reason, printed) from None
         if not good:
             raise EngineError(self.engine, *content)
         return content
@@ -131,12 +140,31 @@ def measure_round(engine: Callable[[np.ndarray], Any], x: np.ndarray, iterations
         gc.enable()
 
 
-def _serve(pipe: Connection, name: str, task: Task) -> None:
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Variables that a process started in the block inherits: libraries read them as they are loaded."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _serve(pipe: Connection, name: str, task: Task, log: str) -> None:
     """The child: build, then obey until the parent hangs up."""
     try:
+        with open(log, "ab") as file:  # some engines print from native code
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
         start = time.perf_counter()
-        engine = ENGINES[name](task)
-        built = {"version": engine.version, "build_s": time.perf_counter() - start}
+        entry = ENGINES[name]
+        engine = getattr(importlib.import_module(f".{entry.module}", __package__), entry.cls)(task)
+        notes = list(engine.notes)
+        if task.isa and ISA_LIMITS.get(task.isa) and not entry.isa_switch:
+            notes.append(f"cannot be held to {task.isa}: uses all that the CPU has")
+        built = {"version": engine.version, "notes": notes, "build_s": time.perf_counter() - start}
         gc.collect()
         settle()
         pipe.send((True, built))

@@ -1,8 +1,0 @@
-"""benchmarks/ is no package: its scripts import each other by name, and so do these tests."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
