@@ -348,6 +348,16 @@ class TestFuseBlocks:
         assert ops_of(fused) == ["fused_block"] * 2
         assert [node.name for node in fused.nodes] == ["one.project", "two.project"]
 
+    def test_one_convolution_is_in_one_block(self, graphs, ops_of):
+        g = GraphBuilder("separable")
+        x = g.input((6, 30, 30))
+        for i in range(5):
+            x = g.conv(g.conv(x, f"pointwise{i}", 24, 1), f"depthwise{i}", 24, 3, padding=1, groups=24)
+        graph = finish(g, x)
+        fused, _ = graphs.apply(passes.fuse_blocks, graph, graphs.weights_of(graph))
+        # Each block ends with the next one's pointwise, whose own depthwise stays.
+        assert ops_of(fused) == ["fused_block", "conv2d", "fused_block", "conv2d", "fused_block"]
+
     def test_without_a_project_that_follows_the_first_two_do(self, graphs, ops_of):
         g = GraphBuilder("gated")
         y = self.block(g, g.input((6, 16, 16)), "narrow", 24, 8)

@@ -27,7 +27,7 @@ def fuse_blocks(graph: Graph, weights: dict) -> tuple[Graph, dict]:
         expand = reads.producer.get(node.inputs[0]) if _is_depthwise(graph, node) else None
         if expand is None or not _is_pointwise(graph, expand) or any(expand.inputs[3:]):
             continue
-        if not reads.feeds_only(node.inputs[0], node):
+        if not reads.feeds_only(node.inputs[0], node) or expand.name in fused:  # it projects for the block before
             continue
         last = _project(graph, reads, node)
         block = _block(expand, node, last)
