@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,7 @@ ACTIVATION_ROUNDING = {
     "relu": 0, "relu6": 0, "leaky_relu": 1, "hardsigmoid": 4, "hardswish": 4, "sigmoid": 8, "tanh": 8, "silu": 8,
     "gelu": 8,
 }  # fmt: skip
+ACTIVATION_FIELDS = ("activation", "activation_param", "prologue")
 _ORACLE = ReferenceBackend(dtype=np.float64)
 
 
@@ -137,7 +138,7 @@ def magnitude(spec: Spec, inputs: Sequence[Any]) -> float:
     if not x.size:
         return 0.0
     if spec.op in ("conv2d", "linear", "locally_connected2d"):
-        plain = replace(spec, activation=None, activation_param=None) if hasattr(spec, "activation") else spec
+        plain = _without_activations(spec)
         squares = [None if a is None else a * a for a in (x, *others)]
         return math.sqrt(_largest(reference(plain, *squares)))
     if isinstance(spec, FusedBlockSpec):
@@ -152,13 +153,17 @@ def magnitude(spec: Spec, inputs: Sequence[Any]) -> float:
         return 0.0 if getattr(spec, "kind", None) == "max" else _largest(reference(spec, x))
     if spec.op == "batch_norm":
         mean, var, *affine = others
-        return _largest(reference(spec, x, -mean, var, *affine))
+        return _largest(reference(_without_activations(spec), x, -mean, var, *affine))
     if spec.op == "local_contrast_norm":
         _, divisor = contrast(spec, np.asarray(inputs[0], np.float64))
         return _largest(x.max(axis=(1, 2, 3)) / divisor.min(axis=(1, 2, 3)))
     if spec.op == "activation" and spec.kind == "gelu":
         return _largest(x)  # 1 + erf cancels for x < 0
     return 0.0
+
+
+def _without_activations(spec: Spec) -> Spec:
+    return replace(spec, **{f.name: None for f in fields(spec) if f.name in ACTIVATION_FIELDS})
 
 
 def _largest(values: np.ndarray) -> float:

@@ -100,9 +100,11 @@ def _taps(x: Array, kernel, stride, dilation, out_hw) -> Iterator[tuple[int, int
 
 
 @op
-def conv2d(spec, x, weight, bias=None, residual=None):
+def conv2d(spec, x, weight, bias=None, residual=None, scale=None, shift=None):
     """Tap by tap: y += w[:, :, r, s] x(shifted by r, s), one small matrix product per image and group."""
-    ((n, k, p, q),) = spec.infer(x.shape, weight.shape)
+    ((n, k, p, q),) = spec.infer(*(a if a is None else a.shape for a in (x, weight, None, None, scale, shift)))
+    if scale is not None:
+        x = _activate(spec.prologue, None, x * scale[:, None, None] + shift[:, None, None])
     g, (_, c, *kernel) = spec.groups, weight.shape
     y = np.zeros((n, g, k // g, p * q))
     for r, s, seen in _taps(_pad(x, spec.padding), kernel, spec.stride, spec.dilation, (p, q)):
@@ -207,7 +209,7 @@ def batch_norm(spec, x, mean, var, weight=None, bias=None):
     y = (x - mean[along]) / np.sqrt(var[along] + spec.eps)
     if weight is not None:
         y = y * weight[along]
-    return y if bias is None else y + bias[along]
+    return _activate(spec.activation, spec.activation_param, y if bias is None else y + bias[along])
 
 
 @op

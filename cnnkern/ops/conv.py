@@ -20,6 +20,7 @@ from .checks import (
 )
 from .eltwise import activation_counts, activation_fields
 
+PROLOGUES = ("relu", "relu6")  # the clamps: what costs nothing on the way into a convolution
 CONV_ALGOS = ("auto", "direct", "im2col", "pointwise", "depthwise", "winograd")
 NO_PADDING: Padding = ((0, 0), (0, 0))
 
@@ -31,14 +32,16 @@ def _output_hw(op: str, hw, kernel, stride, padding, dilation) -> Pair:
 
 @dataclass(frozen=True)
 class Conv2dSpec(Spec):
-    """y = act(conv(x, weight) + bias + residual): cross-correlation, as every CNN framework.
+    """y = act(conv(prologue(x scale + shift), weight) + bias + residual): cross-correlation, as every CNN framework.
 
     x (N, C, H, W), weight (K, C/groups, R, S), bias (K,) or None, residual (N, K, P, Q) or None -> (N, K, P, Q):
     y[n,k,p,q] = act(b[k] + res[n,k,p,q] + sum_{c,r,s} w[k,c,r,s] x[n, g(k)+c, p sh - top + r dh, q sw - left + s dw]),
     P = floor((H + top + bottom - dh (R - 1) - 1) / sh) + 1. `algo` forces an algorithm ("auto": the backend chooses).
+    With scale and shift, (C,) each or None both, x stands for prologue(x[n,c,h,w] scale[c] + shift[c]), a batch norm's
+    work; the padding stays zero.
 
     Theory: one fma per output and tap of its group, padded taps counted; an add per output for the bias, another for
-    the residual; the activation's per output.
+    the residual; the activation's per output; an fma and the prologue's per element of a scaled x.
     """
 
     stride: Pair = (1, 1)
@@ -48,8 +51,9 @@ class Conv2dSpec(Spec):
     activation: str | None = None
     activation_param: float | None = None
     algo: str = "auto"
+    prologue: str | None = None
     op = "conv2d"
-    inputs = ("x", "weight", "bias", "residual")
+    inputs = ("x", "weight", "bias", "residual", "scale", "shift")
 
     def __post_init__(self):
         fix = object.__setattr__
@@ -59,8 +63,10 @@ class Conv2dSpec(Spec):
         fix(self, "groups", as_int("groups", self.groups, 1))
         fix(self, "activation_param", activation_fields(self.activation, self.activation_param)[1])
         as_choice("algo", self.algo, CONV_ALGOS)
+        if self.prologue is not None:
+            as_choice("prologue", self.prologue, PROLOGUES)
 
-    def infer(self, x, weight, bias=None, residual=None):
+    def infer(self, x, weight, bias=None, residual=None, scale=None, shift=None):
         n, c, *hw = check_image(self.op, x)
         k, c_group, *kernel = check_weight(self.op, weight, 4, "(K, C/groups, R, S)")
         if c % self.groups or k % self.groups:
@@ -77,19 +83,27 @@ class Conv2dSpec(Spec):
         check_size(self.op, "the output", out)
         check_same(self.op, "bias", bias, (k,))
         check_same(self.op, "residual", residual, out)
+        check_same(self.op, "scale", scale, (c,))
+        check_same(self.op, "shift", shift, (c,))
+        if (scale is None) != (shift is None):
+            raise ValueError(f"{self.op}: scale and shift come together, got shapes {scale} and {shift}")
+        if self.prologue is not None and scale is None:
+            raise ValueError(f"{self.op}: the prologue {self.prologue!r} needs scale and shift, got neither")
         return (out,)
 
-    def theory(self, x, weight, bias=None, residual=None):
-        (out,) = self.infer(x, weight, bias, residual)
+    def theory(self, x, weight, bias=None, residual=None, scale=None, shift=None):
+        (out,) = self.infer(x, weight, bias, residual, scale, shift)
         n = product(out)
         adds = n * ((bias is not None) + (residual is not None))
+        scaled = product(x) * (scale is not None)
         return (
-            Counts(fma=n * self.reduction(x, weight), add=adds)
+            Counts(fma=n * self.reduction(x, weight) + scaled, add=adds)
             + activation_counts(self.activation, n)
-            + Counts(**io_bytes([x, weight, bias, residual], [out]))
+            + activation_counts(self.prologue, scaled)
+            + Counts(**io_bytes([x, weight, bias, residual, scale, shift], [out]))
         )
 
-    def reduction(self, x, weight, bias=None, residual=None):
+    def reduction(self, x, weight, *others):
         """K = C/groups * R * S."""
         return product(weight[1:])
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .base import Counts, Spec, io_bytes, product
 from .checks import as_bool, as_float, as_int, check_image, check_same, check_shape
+from .eltwise import activation_counts, activation_fields
 
 
 def _as_positive(argument: str, value) -> float:
@@ -18,13 +19,16 @@ def _as_positive(argument: str, value) -> float:
 
 @dataclass(frozen=True)
 class BatchNormSpec(Spec):
-    """y = (x - mean) / sqrt(var + eps) * weight + bias, per channel (axis 1; rank >= 2), with the running statistics
-    (Ioffe and Szegedy, 2015). x (N, C, ...), mean, var (C,), weight, bias (C,) or None -> the shape of x.
+    """y = act((x - mean) / sqrt(var + eps) * weight + bias), per channel (axis 1; rank >= 2), with the running
+    statistics (Ioffe and Szegedy, 2015). x (N, C, ...), mean, var (C,), weight, bias (C,) or None -> the shape of x.
 
-    Theory: scale and shift once per channel (add, 2 special, mul if weighted, fma), then one fma per element.
+    Theory: scale and shift once per channel (add, 2 special, mul if weighted, fma), then one fma per element and the
+    activation's.
     """
 
     eps: float = 1e-5
+    activation: str | None = None
+    activation_param: float | None = None
     op = "batch_norm"
     inputs = ("x", "mean", "var", "weight", "bias")
 
@@ -33,6 +37,7 @@ class BatchNormSpec(Spec):
         if eps < 0:
             raise ValueError(f"eps must not be negative, got {eps}")
         object.__setattr__(self, "eps", eps)
+        object.__setattr__(self, "activation_param", activation_fields(self.activation, self.activation_param)[1])
 
     def infer(self, x, mean, var, weight=None, bias=None):
         x = check_shape(self.op, "x", x)
@@ -48,7 +53,8 @@ class BatchNormSpec(Spec):
 
     def theory(self, x, mean, var, weight=None, bias=None):
         per_channel = Counts(add=1, special=2, mul=int(weight is not None), fma=1)
-        return per_channel * x[1] + Counts(fma=product(x)) + Counts(**io_bytes([x, mean, var, weight, bias], [x]))
+        per_element = Counts(fma=product(x)) + activation_counts(self.activation, product(x))
+        return per_channel * x[1] + per_element + Counts(**io_bytes([x, mean, var, weight, bias], [x]))
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ py::dict plan_dict(const ConvPlan& p) {
   return d;
 }
 
-ConvPlan parse_plan(const py::dict& d, const ConvShape& s, const KernelTable* kernels) {
+ConvPlan parse_plan(const py::dict& d, const ConvShape& s, const KernelTable* kernels, bool scaled) {
   ConvPlan p;
   const std::string algo = d["algo"].cast<std::string>();
   int found = -1;
@@ -83,6 +83,8 @@ ConvPlan parse_plan(const py::dict& d, const ConvShape& s, const KernelTable* ke
   require(p.band_rows >= 1 && p.band_images >= 1, "conv: bad band in the plan");
   require(p.band_images == 1 || p.band_rows >= s.p, "conv: bad band in the plan");
   if (p.algo == ConvAlgo::direct) require(p.scratch_px >= s.c && p.scratch_px <= s.c + 4096, "conv: bad scratch");
+  if (p.algo == ConvAlgo::pointwise && scaled)
+    require(p.scratch_px >= s.c && p.scratch_px <= s.c + 4096, "conv: bad scratch");
   if (p.algo == ConvAlgo::depthwise) require(p.px == kernels->dw_px, "conv: no such tile");
   if (p.algo == ConvAlgo::winograd) {
     require(p.m == 2 || p.m == 4, "conv: Winograd's m must be 2 or 4");
@@ -99,12 +101,13 @@ void require_view(const TensorRef& t, int64_t n, int64_t h, int64_t w, int64_t c
 
 void add_conv(Program& program, const py::object& x, const py::object& y, const py::dict& shape, const py::dict& plan,
               const py::object& weight, const py::object& bias, const py::object& residual, const std::string& act,
-              float param, float param2) {
+              float param, float param2, const py::object& scale, const py::object& shift,
+              const std::string& prologue) {
   ConvArgs a;
   a.kernels = program.kernels();
   a.threads = program.threads();
   a.shape = parse_shape(shape);
-  a.plan = parse_plan(plan, a.shape, a.kernels);
+  a.plan = parse_plan(plan, a.shape, a.kernels, !scale.is_none());
   a.x = tensor_ref(program, x, "x");
   a.y = tensor_ref(program, y, "y");
   const ConvShape& s = a.shape;
@@ -122,8 +125,14 @@ void add_conv(Program& program, const py::object& x, const py::object& y, const 
   a.weight = float_data(weight, s.k * s.cg() * s.r * s.s, "weight");
   require(a.weight != nullptr, "conv: weight is needed");
   a.bias = float_data(bias, s.k, "bias");
+  a.scale = float_data(scale, s.c, "scale");
+  a.shift = float_data(shift, s.c, "shift");
+  require(!a.scale == !a.shift, "conv: scale and shift come together");
+  a.prologue = Epilogue::of(act_of(prologue), 0, 0, TensorRef());
+  require(a.prologue.post == Act::none, "conv: the prologue must be a clamp");
+  require(a.scale || prologue.empty(), "conv: a prologue needs scale and shift");
   // Asks the selector again, so that a plan that cannot serve the shape is refused in one place.
-  conv_select(s, a.kernels, algo_name(a.plan.algo), false, a.x.view.sc == 1, a.x.view.sw, false);
+  conv_select(s, a.kernels, algo_name(a.plan.algo), false, a.x.view.sc == 1, a.x.view.sw, false, a.scale != nullptr);
   std::unique_ptr<Op> op;
   {
     py::gil_scoped_release release;
@@ -139,7 +148,7 @@ FusedStage parse_stage(const Program& program, const py::dict& d, ConvAlgo algo,
   f.kernels = program.kernels();
   f.threads = program.threads();
   f.shape = parse_shape(d["shape"].cast<py::dict>());
-  f.plan = parse_plan(d["plan"].cast<py::dict>(), f.shape, f.kernels);
+  f.plan = parse_plan(d["plan"].cast<py::dict>(), f.shape, f.kernels, false);
   f.epilogue = Epilogue::of(act_of(d["act"].cast<std::string>()), d["param"].cast<float>(), 0, TensorRef());
   f.weight = float_data(weight, f.shape.k * f.shape.cg() * f.shape.r * f.shape.s, "weight");
   f.bias = float_data(bias, f.shape.k, "bias");
@@ -201,15 +210,16 @@ Act act_of(const std::string& name) {
 }
 
 py::dict py_conv_select(const std::string& isa, const py::dict& shape, const std::string& algo, bool strict,
-                        bool channels_last, int64_t x_px, bool flat) {
+                        bool channels_last, int64_t x_px, bool flat, bool scaled) {
   const KernelTable* kernels = table_for(resolve_isa(isa), false);
-  return plan_dict(conv_select(parse_shape(shape), kernels, algo, strict, channels_last, x_px, flat));
+  return plan_dict(conv_select(parse_shape(shape), kernels, algo, strict, channels_last, x_px, flat, scaled));
 }
 
 void bind_conv(py::class_<Program>& program) {
   program.def("add_conv", &add_conv, py::arg("x"), py::arg("y"), py::arg("shape"), py::arg("plan"), py::arg("weight"),
               py::arg("bias") = py::none(), py::arg("residual") = py::none(), py::arg("act") = "",
-              py::arg("param") = 0.0f, py::arg("param2") = 0.0f);
+              py::arg("param") = 0.0f, py::arg("param2") = 0.0f, py::arg("scale") = py::none(),
+              py::arg("shift") = py::none(), py::arg("prologue") = "");
   program.def("add_fused_block", &add_fused_block, py::arg("x"), py::arg("y"), py::arg("expand"), py::arg("depthwise"),
               py::arg("project"), py::arg("expand_weight"), py::arg("expand_bias"), py::arg("depthwise_weight"),
               py::arg("depthwise_bias"), py::arg("project_weight") = py::none(), py::arg("project_bias") = py::none(),

@@ -145,7 +145,7 @@ void bind_program(py::module_& m) {
   bind_conv(program);
   bind_ops(program);
   m.def("conv_select", &py_conv_select, py::arg("isa"), py::arg("shape"), py::arg("algo"), py::arg("strict"),
-        py::arg("channels_last"), py::arg("x_px"), py::arg("flat"),
+        py::arg("channels_last"), py::arg("x_px"), py::arg("flat"), py::arg("scaled") = false,
         "The plan that conv_select makes for a convolution; ValueError where `algo` cannot serve it.");
 }
 

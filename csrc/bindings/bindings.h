@@ -24,7 +24,7 @@ const float* float_data(const py::object& array, int64_t floats, const char* wha
 Act act_of(const std::string& name);
 
 py::dict py_conv_select(const std::string& isa, const py::dict& shape, const std::string& algo, bool strict,
-                        bool channels_last, int64_t x_px, bool flat);
+                        bool channels_last, int64_t x_px, bool flat, bool scaled);
 
 void bind_machine(py::module_& m);                     // ISA, caches, peaks
 void bind_program(py::module_& m);                     // Program

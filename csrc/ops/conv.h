@@ -10,6 +10,9 @@ struct ConvArgs {
   ConvPlan plan;
   TensorRef x, y;
   Epilogue epilogue;
+  const float* scale;   // C floats, or null: x is read as x * scale + shift, then clamped as `prologue` says, then padded
+  const float* shift;
+  Epilogue prologue;    // its clamp alone
   const float* weight;  // (K, C/groups, R, S); only read while the op is made
   const float* bias;    // K floats or null
   const KernelTable* kernels;
@@ -45,9 +48,10 @@ std::unique_ptr<Op> make_fused_block(const FusedArgs&);
 
 // conv_select.cpp: the only place that chooses. `wanted` is "auto" or an algorithm's name; one that cannot serve the
 // shape raises std::invalid_argument with the list of those that can. `x_px` is the input's pixel stride in floats;
-// `flat` says that all pixels of the batch lie at that stride. Never looks at the number of threads.
+// `flat` says that all pixels of the batch lie at that stride, `scaled` that there is a scale and shift. Never looks at
+// the number of threads.
 ConvPlan conv_select(const ConvShape& shape, const KernelTable* kernels, const std::string& wanted, bool strict,
-                     bool x_channels_last, int64_t x_px, bool flat);
+                     bool x_channels_last, int64_t x_px, bool flat, bool scaled);
 const char* algo_name(ConvAlgo algo);
 
 }  // namespace cnnkern

@@ -1,9 +1,11 @@
 // Direct convolution of any shape. The input of a band of output rows is first packed into padded rows (so that tiles
-// never meet an edge, whatever layout it came in), then tiles run over output rows and weight panels.
+// never meet an edge, whatever layout it came in), scaled and shifted on the way where that is asked for; then tiles run
+// over output rows and weight panels.
 #include <algorithm>
 
 #include "conv.h"
 #include "conv_pack.h"
+#include "scale_shift.h"
 
 namespace cnnkern {
 namespace {
@@ -12,6 +14,7 @@ class ConvDirect final : public Op {
  public:
   explicit ConvDirect(const ConvArgs& a)
       : s_(a.shape), plan_(a.plan), x_(a.x), y_(a.y), e_(a.epilogue),
+        prologue_(a.scale, a.shift, a.scale ? a.shape.c : 0, a.prologue),
         packed_(pack_conv(a.shape, a.plan, a.kernels, a.weight, a.bias, a.threads)) {
     // A filter row is one run of S*C floats when the packed pixels touch; else every tap is a run of its own.
     merged_taps_ = s_.dil_w == 1 && plan_.scratch_px == s_.c && s_.groups == plan_.merge;
@@ -57,7 +60,9 @@ class ConvDirect final : public Op {
 
   void copy_pixels(const RunContext& ctx, const TensorView& x, const float* from, float* to, int64_t cols) const {
     const int64_t px = plan_.scratch_px;
-    if (x.channels_last() && x.sw == s_.c && px == s_.c) {
+    if (prologue_.present()) {
+      prologue_.apply(ctx.kernels, from, x.sw, to, px, cols, {0, s_.c});
+    } else if (x.channels_last() && x.sw == s_.c && px == s_.c) {
       const CopyRow c{from, 1, to, 1, cols * s_.c};
       ctx.kernels->copy(&c);
     } else if (x.channels_last()) {
@@ -127,6 +132,7 @@ class ConvDirect final : public Op {
   ConvPlan plan_;
   TensorRef x_, y_;
   Epilogue e_;
+  ScaleShift prologue_;
   PackedConv packed_;
   bool merged_taps_;
   int64_t in_rows_, in_cols_;

@@ -4,6 +4,7 @@
 
 #include "conv.h"
 #include "conv_pack.h"
+#include "scale_shift.h"
 
 namespace cnnkern {
 namespace {
@@ -12,6 +13,7 @@ class ConvIm2col final : public Op {
  public:
   explicit ConvIm2col(const ConvArgs& a)
       : s_(a.shape), plan_(a.plan), x_(a.x), y_(a.y), e_(a.epilogue),
+        prologue_(a.scale, a.shift, a.scale ? a.shape.c : 0, a.prologue),
         packed_(pack_conv(a.shape, a.plan, a.kernels, a.weight, a.bias, a.threads)) {}
 
   // One patch matrix a member: a row of output pixels, all channels of all taps.
@@ -40,6 +42,8 @@ class ConvIm2col final : public Op {
           const int64_t ih = p * s_.stride_h - s_.pad_t + r * s_.dil_h, iw = q * s_.stride_w - s_.pad_l + c * s_.dil_w;
           if (ih < 0 || ih >= s_.h || iw < 0 || iw >= s_.w) {
             ctx.kernels->fill(out, cg, 0.0f);
+          } else if (prologue_.present()) {
+            prologue_.apply(ctx.kernels, x.at(n, ih, iw) + c0, x.sw, out, cg, 1, {c0, c0 + cg});
           } else {
             const CopyRow row{x.at(n, ih, iw) + c0 * x.sc, x.sc, out, 1, cg};
             ctx.kernels->copy(&row);
@@ -72,6 +76,7 @@ class ConvIm2col final : public Op {
   ConvPlan plan_;
   TensorRef x_, y_;
   Epilogue e_;
+  ScaleShift prologue_;
   PackedConv packed_;
 };
 

@@ -1,8 +1,10 @@
-// 1x1 convolution and every matrix product: tiles read the input where it lies.
+// 1x1 convolution and every matrix product: tiles read the input where it lies, or, where it is scaled and shifted first,
+// a pack of it that is made a chunk at a time.
 #include <algorithm>
 
 #include "conv.h"
 #include "conv_pack.h"
+#include "scale_shift.h"
 
 namespace cnnkern {
 namespace {
@@ -11,6 +13,7 @@ class ConvPointwise final : public Op {
  public:
   explicit ConvPointwise(const ConvArgs& a)
       : s_(a.shape), plan_(a.plan), x_(a.x), y_(a.y), e_(a.epilogue),
+        prologue_(a.scale, a.shift, a.scale ? a.shape.c : 0, a.prologue),
         packed_(pack_conv(a.shape, a.plan, a.kernels, a.weight, a.bias, a.threads)) {
     // Where pixels follow each other at one stride in every tensor, the whole batch is one long line.
     const bool unit = s_.stride_h == 1 && s_.stride_w == 1;
@@ -20,53 +23,100 @@ class ConvPointwise final : public Op {
     vectors_ = !flat_ && s_.p == 1 && s_.q == 1;
     lines_ = flat_ || vectors_ ? 1 : s_.n * s_.p;
     length_ = flat_ ? s_.n * s_.p * s_.q : vectors_ ? s_.n : s_.q;
+    per_line_ = ceil_div(length_, plan_.px);
+    cells_ = lines_ * per_line_;
+    // Pixels are taken in chunks whose input stays in L2 while all panels pass over it.
+    chunk_ = std::max<int64_t>(1, kChunkFloats / (plan_.px * std::max<int64_t>(1, s_.c)));
+  }
+
+  // With a prologue: the chunk of each member, or all pixels, which every member then reads.
+  int64_t workspace_floats(int threads) const override {
+    if (!prologue_.present()) return 0;
+    return (by_pixels(threads) ? threads * std::min(chunk_, cells_) : cells_) * cell_floats();
   }
 
   void run(const RunContext& ctx, Team& team) const override {
     const TensorView x = ctx(x_), y = ctx(y_), res = ctx(e_.residual);
-    const int64_t panels = static_cast<int64_t>(packed_.panels.size());
-    const int64_t tiles = lines_ * ceil_div(length_, plan_.px);  // of the widest panels: only steers the split
-    // The larger operand is split, so that each member streams its own half of it.
-    const int64_t x_floats = lines_ * length_ * s_.c, w_floats = s_.k * s_.cg();
-    const bool by_pixels = panels < team.size() || (tiles >= 4 * team.size() && 4 * x_floats >= w_floats);
-    const Range mine = by_pixels ? Range{0, panels} : share(panels, team.size(), team.rank());
-    const Range pixels = by_pixels ? share(tiles, team.size(), team.rank()) : Range{0, tiles};
-    // Pixels are taken in chunks whose input stays in L2 while all panels pass over it.
-    const int64_t chunk = std::max<int64_t>(1, kChunkFloats / (plan_.px * std::max<int64_t>(1, s_.c)));
-    for (int64_t t0 = pixels.begin; t0 < pixels.end; t0 += chunk) {
-      const Range part{t0, std::min(pixels.end, t0 + chunk)};
+    const bool split = by_pixels(team.size()), pack = prologue_.present();
+    const Range all{0, static_cast<int64_t>(packed_.panels.size())}, cells{0, cells_};
+    const Range mine = split ? all : share(all.end, team.size(), team.rank());
+    const Range pixels = split ? share(cells_, team.size(), team.rank()) : cells;
+    float* scratch = ctx.workspace;
+    if (pack && split) scratch += team.rank() * std::min(chunk_, cells_) * cell_floats();
+    if (pack && !split) {
+      const Range part = share(cells_, team.size(), team.rank());
+      scale(ctx, x, part, scratch + part.begin * cell_floats());
+      team.barrier();
+    }
+    for (int64_t t0 = pixels.begin; t0 < pixels.end; t0 += chunk_) {
+      const Range part{t0, std::min(pixels.end, t0 + chunk_)};
+      if (pack && split) scale(ctx, x, part, scratch);
+      const float* scaled = !pack ? nullptr : split ? scratch : scratch + part.begin * cell_floats();
       for (int64_t i = mine.begin; i < mine.end; ++i) {
         const int64_t next = i + 1 < mine.end ? i + 1 : mine.begin;
         PanelPrefetch prefetch(packed_.panel(next), packed_.panel_floats(packed_.panels[next]));
-        panel(ctx, x, y, res, static_cast<size_t>(i), part, tiles, &prefetch);
+        panel(ctx, x, scaled, y, res, static_cast<size_t>(i), part, &prefetch);
       }
     }
   }
 
  private:
-  // The tiles of one panel that begin within `part` of `parts` equal parts of all its tiles: tile borders depend on the
-  // shape alone, so the split never changes what is computed.
-  void panel(const RunContext& ctx, const TensorView& x, const TensorView& y, const TensorView& res, size_t i,
-             Range part, int64_t parts, PanelPrefetch* prefetch) const {
+  // The pixels that the widest tile takes at once, [begin, end) of a line: what the team splits, packs and tiles, so that
+  // neither tiles nor what is packed depend on the split.
+  struct Cell {
+    int64_t n, p, begin, end;
+  };
+
+  Cell cell(int64_t i) const {
+    const int64_t line = i / per_line_;
+    const Range q = share(length_, per_line_, i % per_line_);
+    return {flat_ ? 0 : line / s_.p, flat_ ? 0 : line % s_.p, q.begin, q.end};
+  }
+
+  int64_t cell_floats() const { return plan_.px * plan_.scratch_px; }
+  int64_t x_px(const TensorView& x) const { return vectors_ ? x.sn : s_.stride_w * x.sw; }
+  const float* source(const TensorView& x, const Cell& c) const {
+    return x.at(c.n, c.p * s_.stride_h, 0) + c.begin * x_px(x);
+  }
+
+  // The larger operand is split, so that each member streams its own half of it.
+  bool by_pixels(int64_t team) const {
+    const int64_t x_floats = lines_ * length_ * s_.c, w_floats = s_.k * s_.cg();
+    return static_cast<int64_t>(packed_.panels.size()) < team || (cells_ >= 4 * team && 4 * x_floats >= w_floats);
+  }
+
+  void scale(const RunContext& ctx, const TensorView& x, Range cells, float* to) const {
+    for (int64_t i = cells.begin; i < cells.end; ++i, to += cell_floats()) {
+      const Cell c = cell(i);
+      prologue_.apply(ctx.kernels, source(x, c), x_px(x), to, plan_.scratch_px, c.end - c.begin, {0, s_.c});
+    }
+  }
+
+  // One panel over cells; `scaled` is the first one's pack, or null: x is read where it lies.
+  void panel(const RunContext& ctx, const TensorView& x, const float* scaled, const TensorView& y,
+             const TensorView& res, size_t i, Range cells, PanelPrefetch* prefetch) const {
     const Panel& panel = packed_.panels[i];
-    const int64_t per_line = ceil_div(length_, panel.px), total = lines_ * per_line;
     const float* rows[1];
     ConvTile t = packed_.tile(i, e_);
     t.rows = rows;
     t.nrows = 1;
     t.klen = packed_.c;
-    t.x_px = vectors_ ? x.sn : s_.stride_w * x.sw;
+    t.x_px = scaled ? plan_.scratch_px : x_px(x);
     t.y_px = vectors_ ? y.sn : y.sw;
     t.res_px = vectors_ ? res.sn : res.sw;
-    for (int64_t tile = total * part.begin / parts; tile < total * part.end / parts; ++tile) {
-      const int64_t line = tile / per_line, n = flat_ ? 0 : line / s_.p, p = flat_ ? 0 : line % s_.p;
-      const Range q = share(length_, per_line, tile % per_line);
-      rows[0] = x.at(n, p * s_.stride_h, 0) + q.begin * t.x_px + panel.c0;
-      t.y = y.at(n, p, 0) + q.begin * t.y_px + panel.k0;
-      t.res = res.data ? res.at(n, p, 0) + q.begin * t.res_px + panel.k0 : nullptr;
-      prefetch->arm(&t);
-      ctx.kernels->conv[panel.ob][q.end - q.begin](&t);
-      e_.finish(ctx.kernels, t.y, q.end - q.begin, t.y_px, t.valid);
+    for (int64_t at = cells.begin; at < cells.end; ++at) {
+      const Cell c = cell(at);
+      const float* from = (scaled ? scaled + (at - cells.begin) * cell_floats() : source(x, c)) + panel.c0;
+      const int64_t pixels = c.end - c.begin, tiles = ceil_div(pixels, panel.px);
+      for (int64_t tile = 0; tile < tiles; ++tile) {
+        const Range q = share(pixels, tiles, tile);
+        rows[0] = from + q.begin * t.x_px;
+        t.y = y.at(c.n, c.p, 0) + (c.begin + q.begin) * t.y_px + panel.k0;
+        t.res = res.data ? res.at(c.n, c.p, 0) + (c.begin + q.begin) * t.res_px + panel.k0 : nullptr;
+        prefetch->arm(&t);
+        ctx.kernels->conv[panel.ob][q.end - q.begin](&t);
+        e_.finish(ctx.kernels, t.y, q.end - q.begin, t.y_px, t.valid);
+      }
     }
   }
 
@@ -75,9 +125,10 @@ class ConvPointwise final : public Op {
   ConvPlan plan_;
   TensorRef x_, y_;
   Epilogue e_;
+  ScaleShift prologue_;
   PackedConv packed_;
   bool flat_, vectors_;
-  int64_t lines_, length_;
+  int64_t lines_, length_, per_line_, cells_, chunk_;
 };
 
 }  // namespace

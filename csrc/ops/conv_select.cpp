@@ -26,19 +26,20 @@ constexpr int64_t kSharedTiles = 56;            // up to so many tiles the team 
 
 const char* const kNames[] = {"direct", "im2col", "pointwise", "depthwise", "winograd"};
 
-bool can_serve(ConvAlgo algo, const ConvShape& s, bool x_channels_last) {
+// `scaled`: a pack applies scale and shift, channel after channel; what reads the input where it lies cannot.
+bool can_serve(ConvAlgo algo, const ConvShape& s, bool x_channels_last, bool scaled) {
   switch (algo) {
     case ConvAlgo::direct:
-      return s.r * s.s <= kMaxTaps;
+      return s.r * s.s <= kMaxTaps && (x_channels_last || !scaled);
     case ConvAlgo::im2col:
-      return true;
+      return x_channels_last || !scaled;
     case ConvAlgo::pointwise:
       return s.pointwise() && x_channels_last;
     case ConvAlgo::depthwise:
-      return s.groups == s.c && s.k % s.c == 0 && s.r * s.s <= kMaxTaps && x_channels_last;
+      return s.groups == s.c && s.k % s.c == 0 && s.r * s.s <= kMaxTaps && x_channels_last && !scaled;
     case ConvAlgo::winograd:
       return s.r == 3 && s.s == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dil_h == 1 && s.dil_w == 1 &&
-             s.groups == 1 && x_channels_last;
+             s.groups == 1 && x_channels_last && !scaled;
   }
   return false;
 }
@@ -113,14 +114,17 @@ void plan_direct(const ConvShape& s, const KernelTable* kernels, ConvPlan* plan)
   }
 }
 
-void plan_pointwise(const ConvShape& s, const KernelTable* kernels, int64_t x_px, bool flat, ConvPlan* plan) {
+void plan_pointwise(const ConvShape& s, const KernelTable* kernels, int64_t x_px, bool flat, bool scaled,
+                    ConvPlan* plan) {
   plan->merge = 1;
   while (plan->merge < s.groups && (plan->merge * s.kg() < kBlock || s.groups % plan->merge)) ++plan->merge;
   const bool vectors = s.p == 1 && s.q == 1;
   const int64_t length = vectors ? s.n : flat && s.stride_h == 1 && s.stride_w == 1 ? s.n * s.p * s.q : s.q;
   const double steps = static_cast<double>(s.cg() * plan->merge);
-  const Tile tile =
-      best_tile(kernels, std::max<int64_t>(1, length), s.kg() * plan->merge, steps, s.stride_w * x_px * 4 % 4096 == 0);
+  // Scaled pixels are packed an odd number of cache lines apart: a tile's then spread over the sets of L1.
+  plan->scratch_px = scaled ? (ceil_div(s.c, kBlock) | 1) * kBlock : 0;
+  const bool aliased = !scaled && s.stride_w * x_px * 4 % 4096 == 0;
+  const Tile tile = best_tile(kernels, std::max<int64_t>(1, length), s.kg() * plan->merge, steps, aliased);
   plan->ob = tile.ob;
   plan->px = tile.px;
   const double lines = static_cast<double>(s.n * s.p * s.q) / static_cast<double>(std::max<int64_t>(1, length));
@@ -182,13 +186,13 @@ bool prefer_winograd(const ConvShape& s, const KernelTable* kernels, bool forced
 const char* algo_name(ConvAlgo algo) { return kNames[static_cast<int>(algo)]; }
 
 ConvPlan conv_select(const ConvShape& s, const KernelTable* kernels, const std::string& wanted, bool strict,
-                     bool x_channels_last, int64_t x_px, bool flat) {
+                     bool x_channels_last, int64_t x_px, bool flat, bool scaled) {
   ConvPlan plan;
   std::string able;
   int forced = -1;
   for (int i = 0; i < 5; ++i) {
     const ConvAlgo algo = static_cast<ConvAlgo>(i);
-    if (!can_serve(algo, s, x_channels_last)) continue;
+    if (!can_serve(algo, s, x_channels_last, scaled)) continue;
     if (wanted == kNames[i]) forced = i;
     able += (able.empty() ? "" : ", ") + std::string(kNames[i]);
   }
@@ -196,21 +200,21 @@ ConvPlan conv_select(const ConvShape& s, const KernelTable* kernels, const std::
     throw std::invalid_argument("algo='" + wanted + "' cannot serve this convolution; these can: " + able);
   if (forced >= 0) {
     plan.algo = static_cast<ConvAlgo>(forced);
-  } else if (s.c > 1 && can_serve(ConvAlgo::depthwise, s, x_channels_last)) {
+  } else if (s.c > 1 && can_serve(ConvAlgo::depthwise, s, x_channels_last, scaled)) {
     plan.algo = ConvAlgo::depthwise;
-  } else if (can_serve(ConvAlgo::pointwise, s, x_channels_last)) {
+  } else if (can_serve(ConvAlgo::pointwise, s, x_channels_last, scaled)) {
     plan.algo = ConvAlgo::pointwise;
-  } else if (!strict && can_serve(ConvAlgo::winograd, s, x_channels_last) && s.c >= kBlock && s.k >= kBlock &&
-             prefer_winograd(s, kernels, false, &plan)) {
+  } else if (!strict && can_serve(ConvAlgo::winograd, s, x_channels_last, scaled) && s.c >= kBlock &&
+             s.k >= kBlock && prefer_winograd(s, kernels, false, &plan)) {
     return plan;
   } else {
     plan = ConvPlan();
-    plan.algo = can_serve(ConvAlgo::direct, s, x_channels_last) ? ConvAlgo::direct : ConvAlgo::im2col;
+    plan.algo = can_serve(ConvAlgo::direct, s, x_channels_last, scaled) ? ConvAlgo::direct : ConvAlgo::im2col;
   }
   if (plan.algo == ConvAlgo::winograd) prefer_winograd(s, kernels, true, &plan);
   if (plan.algo == ConvAlgo::direct) plan_direct(s, kernels, &plan);
   if (plan.algo == ConvAlgo::im2col) plan_im2col(s, kernels, &plan);
-  if (plan.algo == ConvAlgo::pointwise) plan_pointwise(s, kernels, x_px, flat, &plan);
+  if (plan.algo == ConvAlgo::pointwise) plan_pointwise(s, kernels, x_px, flat, scaled, &plan);
   if (plan.algo == ConvAlgo::depthwise) plan_depthwise(s, kernels, &plan);
   return plan;
 }

@@ -1,8 +1,7 @@
 // Element-wise operations: activations, add, mul, scale and shift.
-#include <cstring>
-
 #include "nest.h"
 #include "ops.h"
+#include "scale_shift.h"
 
 namespace cnnkern {
 namespace {
@@ -81,10 +80,7 @@ class Binary final : public Op {
 class Affine final : public Op {
  public:
   Affine(const TensorRef& x, const TensorRef& y, const float* scale, const float* shift, const Epilogue& e)
-      : x_(x), y_(y), e_(e), vectors_(static_cast<size_t>(2 * y.view.c) * sizeof(float)) {
-    const size_t bytes = static_cast<size_t>(y.view.c) * sizeof(float);
-    if (bytes) std::memcpy(vectors_.data(), scale, bytes);
-    if (bytes) std::memcpy(vectors_.data() + y.view.c, shift, bytes);
+      : x_(x), y_(y), e_(e), map_(scale, shift, y.view.c, e) {
     TensorView vector;
     vector.n = vector.h = vector.w = 1;
     vector.c = y.view.c;
@@ -99,18 +95,13 @@ class Affine final : public Op {
     const Range mine = share(blocks_.units(), team.size(), team.rank());
     for (int64_t i = mine.begin; i < mine.end; ++i) {
       const Blocks::Block b = blocks_.block(i);
-      AffineRows t = {};
+      AffineRows t = map_.rows(b.offset[2]);
       t.x = x + b.offset[0];
       t.y = y + b.offset[1];
-      t.scale = vectors_.data() + b.offset[2];
-      t.shift = t.scale + y_.view.c;
       t.rows = b.rows;
       t.n = b.cols;
       t.x_row = blocks_.rows().stride[0];
       t.y_row = blocks_.rows().stride[1];
-      t.lo = e_.lo;
-      t.hi = e_.hi;
-      t.clamp = e_.clamp;
       ctx.kernels->affine(&t);
       finish(e_, ctx.kernels, t.y, t.rows, t.y_row, t.n);
     }
@@ -119,7 +110,7 @@ class Affine final : public Op {
  private:
   TensorRef x_, y_;
   Epilogue e_;
-  Arena vectors_;  // scale, then shift
+  ScaleShift map_;
   Blocks blocks_;
 };
 

@@ -53,7 +53,7 @@ class CpuBackend:
         return ""
 
     def passes(self) -> list[passes.Pass]:
-        return [*passes.STANDARD, passes.fuse_blocks]
+        return [*passes.STANDARD, passes.fuse_blocks, passes.fuse_prologue]
 
     def call(
         self, spec: Spec, arrays: Sequence[Any], out=None, *, precision: str = "float32", threads: int | None = None

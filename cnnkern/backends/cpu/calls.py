@@ -12,7 +12,7 @@ from .buffers import Tensor
 
 # Inputs of an op that are weights: packed when the op is prepared.
 WEIGHTS = {
-    "conv2d": (1, 2),
+    "conv2d": (1, 2, 4, 5),
     "fused_block": (1, 2, 3, 4, 5, 6),
     "linear": (1, 2),
     "locally_connected2d": (1, 2),

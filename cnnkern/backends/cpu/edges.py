@@ -34,7 +34,7 @@ def reads_nchw(node: Node, graph: Graph) -> bool:
     """A stem: a dense convolution of few channels packs its input anyway, from any layout."""
     spec = node.spec
     few = isinstance(spec, Conv2dSpec) and spec.groups == 1 and graph.shape(node.inputs[0])[1] < LANES
-    return few and spec.algo in ("auto", "direct", "im2col")
+    return few and not any(node.inputs[4:]) and spec.algo in ("auto", "direct", "im2col")
 
 
 def _import(graph: Graph, name: str) -> None:

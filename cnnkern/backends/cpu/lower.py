@@ -104,33 +104,36 @@ def conv_shape(spec: ops.Conv2dSpec, x, weight) -> dict[str, int]:
 
 
 def conv2d(low: Lowering, node: Node, decision=None) -> Lowered | None:
-    if not low.constant(node, 1, 2):
+    if not low.constant(node, 1, 2, 4, 5):
         return None
     spec = node.spec
     shape = conv_shape(spec, low.graph.shape(node.inputs[0]), low.graph.shape(node.inputs[1]))
     residual = low.tensor(node.inputs[3]) if len(node.inputs) > 3 and node.inputs[3] else None
     algo = config.get("conv_algo") if spec.algo == "auto" else spec.algo
-    return _conv(low, shape, low.in_out(node), residual, low.array(node, 1), low.array(node, 2), spec, algo, decision)
+    arrays = {name: low.array(node, i) for i, name in enumerate(spec.inputs) if name not in ("x", "residual")}
+    return _conv(low, shape, {**low.in_out(node), "residual": residual}, arrays, spec, algo, decision)
 
 
 def linear(low: Lowering, node: Node) -> Lowered | None:
     """A 1x1 convolution over N pixels."""
     if not low.constant(node, 1, 2):
         return None
-    tensors, weight = low.in_out(node), low.array(node, 1)
+    weight = low.array(node, 1)
     n, features = low.graph.shape(node.inputs[0])
     shape = conv_shape(ops.Conv2dSpec(), (n, features, 1, 1), (*weight.shape, 1, 1))
-    lowered = _conv(low, shape, tensors, None, weight, low.array(node, 2), node.spec, "pointwise", None)
+    tensors = {**low.in_out(node), "residual": None}
+    arrays = {"weight": weight, "bias": low.array(node, 2), "scale": None, "shift": None}
+    lowered = _conv(low, shape, tensors, arrays, node.spec, "pointwise", None)
     lowered.kernel = lowered.kernel.replace("conv_pointwise", "linear")
     return lowered
 
 
-def _conv(low, shape, tensors, residual, weight, bias, spec, algo, decision) -> Lowered:
-    x = tensors["x"]
-    flat = x.flat and tensors["y"].flat and (residual is None or residual.flat)
+def _conv(low, shape, tensors, arrays, spec, algo, decision) -> Lowered:
+    x, scaled = tensors["x"], arrays["scale"] is not None
+    flat = all(t.flat for t in tensors.values() if t is not None)
     try:
         plan = low.core.conv_select(
-            low.isa, shape, algo, low.precision == "strict", x.channels_last, x.strides[2], flat
+            low.isa, shape, algo, low.precision == "strict", x.channels_last, x.strides[2], flat, scaled
         )
     except ValueError as error:
         raise UnsupportedError(str(error)) from None
@@ -139,9 +142,14 @@ def _conv(low, shape, tensors, residual, weight, bias, spec, algo, decision) -> 
         plan, why = {**plan, **decision}, "given with the plan"
     call = NativeCall(
         "add_conv",
-        {**tensors, "residual": residual},
-        {"shape": shape, "plan": plan, **_activation(spec.activation, spec.activation_param)},
-        {"weight": _dense(weight), "bias": None if bias is None else _dense(bias)},
+        tensors,
+        {
+            "shape": shape,
+            "plan": plan,
+            "prologue": getattr(spec, "prologue", None) or "",
+            **_activation(spec.activation, spec.activation_param),
+        },
+        {name: None if a is None else _dense(a) for name, a in arrays.items()},
     )
     name = {"winograd": f"winograd_f{plan['m']}x3"}.get(plan["algo"], plan["algo"])
     lanes = 16 if plan["algo"] == "depthwise" else 16 * plan["ob"]
@@ -262,7 +270,8 @@ def batch_norm(low: Lowering, node: Node) -> Lowered | None:
         scale = scale if weight is None else scale * weight
         shift = -mean * scale + (0 if bias is None else bias)
     arrays = {"scale": _dense(scale), "shift": _dense(shift)}
-    return Lowered([NativeCall("add_affine", low.in_out(node), {"act": "", "param": 0.0}, arrays)], "f32_affine")
+    options = _activation(node.spec.activation, node.spec.activation_param)
+    return Lowered([NativeCall("add_affine", low.in_out(node), options, arrays)], "f32_affine")
 
 
 def local_response_norm(low: Lowering, node: Node) -> Lowered:

@@ -18,6 +18,7 @@ from .fold_batch_norm import fold_batch_norm
 from .fold_pad import fold_pad
 from .fuse_activation import fuse_activation
 from .fuse_blocks import fuse_blocks
+from .fuse_prologue import fuse_prologue
 from .fuse_residual import fuse_residual
 
 Pass = Callable[[Graph, dict], tuple[Graph, dict]]
@@ -34,6 +35,7 @@ __all__ = [
     "fold_pad",
     "fuse_activation",
     "fuse_blocks",
+    "fuse_prologue",
     "fuse_residual",
 ]
 

@@ -36,10 +36,12 @@ def _foldable(node: Node, reads: Reads, weights: dict) -> Node | None:
     """The layer that `node` folds into, or None."""
     if not isinstance(node.spec, BatchNormSpec) or any(name and name not in weights for name in node.inputs[1:]):
         return None
+    if node.spec.activation is not None:
+        return None
     layer = reads.producer.get(node.inputs[0])
     if layer is None or not isinstance(layer.spec, (Conv2dSpec, LinearSpec)) or layer.spec.activation is not None:
         return None
-    constants, residual = layer.inputs[1:3], layer.inputs[3:]
+    constants, residual = layer.inputs[1:3], layer.inputs[3:4]
     if any(residual) or any(name and name not in weights for name in constants):
         return None
     return layer if reads.feeds_only(node.inputs[0], node) else None

@@ -18,7 +18,8 @@ def fold_pad(graph: Graph, weights: dict) -> tuple[Graph, dict]:
 
 
 def _absorb(node: Node, reads: Reads) -> Node:
-    while isinstance(node.spec, Conv2dSpec) and _is_zero_pad(reads.producer.get(node.inputs[0])):
+    # Behind a prologue padding is zero, before it not.
+    while isinstance(node.spec, Conv2dSpec) and not any(node.inputs[4:]) and _is_zero_pad(reads.producer.get(node.inputs[0])):
         pad = reads.producer[node.inputs[0]]
         padding = tuple((a + c, b + d) for (a, b), (c, d) in zip(node.spec.padding, pad.spec.padding))
         node = node.with_(spec=replace(node.spec, padding=padding), inputs=(pad.inputs[0], *node.inputs[1:]))

@@ -42,7 +42,7 @@ def _convolutions(add: Node, reads: Reads) -> list[tuple[int, Node]]:
         conv = reads.producer.get(name)
         if conv is None or not isinstance(conv.spec, Conv2dSpec) or conv.spec.activation is not None:
             continue
-        if not any(conv.inputs[3:]) and reads.feeds_only(name, add):
+        if not any(conv.inputs[3:4]) and reads.feeds_only(name, add):
             found.append((i, conv))
     return found
 
@@ -50,4 +50,4 @@ def _convolutions(add: Node, reads: Reads) -> list[tuple[int, Node]]:
 def _join(conv: Node, add: Node, other: str) -> Node:
     spec = replace(conv.spec, activation=add.spec.activation, activation_param=add.spec.activation_param)
     x, weight, bias = (*conv.inputs, "")[:3]
-    return conv.with_(spec=spec, inputs=(x, weight, bias, other), outputs=add.outputs)
+    return conv.with_(spec=spec, inputs=(x, weight, bias, other, *conv.inputs[4:]), outputs=add.outputs)

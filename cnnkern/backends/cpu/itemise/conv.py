@@ -7,7 +7,7 @@ from functools import lru_cache
 from ....backends.base import Step
 from ....ops.base import Counts
 from ....ops.eltwise import ACTIVATIONS as FORMULAS
-from ..predict import conv_depthwise, conv_direct, conv_im2col
+from ..predict import conv_depthwise, conv_direct, conv_im2col, conv_pointwise
 from ..predict import conv_winograd as winograd
 from ..predict.conv import ALGORITHMS
 from ..predict.conv_call import Conv, read
@@ -27,6 +27,7 @@ from .items import (
     SKIPPED,
     TRAFFIC,
     TRANSFORMS,
+    UNREAD,
     Items,
 )
 
@@ -48,6 +49,7 @@ def of(conv: Conv, isa: str, width: int) -> Items:
     else:
         _products(found, conv, isa)
         _fetching(found, conv, isa, width)
+        _prologue(found, conv, width)
         lanes, after = stored_lanes(conv, isa), post_lanes(conv, isa, width)
     epilogue(found, conv, lanes, after)
     return found
@@ -98,15 +100,46 @@ def _fetching(found: Items, conv: Conv, isa: str, width: int) -> None:
             fetched = overlap(first, end, conv.h)
             new = overlap(max(first, reached), end, conv.h)
             once, again, reached = once + new, again + fetched - new, end
-        found.book(PACKING, -1 * conv_direct.packing(conv, conv.n * once))
-        found.book(HALOS, -1 * conv_direct.packing(conv, conv.n * again))
+        found.book(PACKING, _moved(conv_direct.packing(conv, conv.n * once, width)))
+        found.book(HALOS, _moved(conv_direct.packing(conv, conv.n * again, width)))
     elif conv.algo == "im2col":
-        found.book(PACKING, -1 * conv_im2col.gathering(conv))
+        found.book(PACKING, _moved(conv_im2col.gathering(conv, width)))
+    elif conv.algo == "pointwise":
+        found.book(PACKING, _moved(conv_pointwise.packing(conv, width)))
     elif conv.algo == "depthwise":
         found.book(PACKING, -1 * conv_depthwise.widening(conv))
     bare = conv._replace(epilogue=Epilogue(bias=conv.epilogue.bias))
     read = ALGORITHMS[conv.algo].tiles(bare, isa, width).bytes_read
     found.book(TRAFFIC, Counts(bytes_read=_image(conv) + _weights(conv) - read))
+
+
+def _moved(counts: Counts) -> Counts:
+    """The bytes, negative."""
+    return Counts(bytes_read=-counts.bytes_read, bytes_written=-counts.bytes_written)
+
+
+def _prologue(found: Items, conv: Conv, width: int) -> None:
+    """The operations of scaling and clamping every pixel that is packed, as often as it is."""
+    if conv.prologue is None:
+        return
+    done, run = fetched(conv), conv.depth if conv.algo == "im2col" else conv.c
+    formula, leaf = Counts(fma=1), Counts(fma=1)
+    if conv.prologue:
+        formula, leaf = formula + FORMULAS[conv.prologue], leaf + CLAMP
+    left = conv.n * conv.h * conv.w - done
+    found.book(UNREAD if left > 0 else HALOS, formula * (left * conv.c))
+    found.book(FUNCTIONS, (formula - leaf) * (done * conv.c))
+    found.book(LANES, leaf * (-done * (round_up(run, width) - run) * (conv.c // run)))
+
+
+def fetched(conv: Conv) -> int:
+    """Pixels that are packed, of all images."""
+    if conv.algo == "direct":
+        rows = sum(overlap(first, end, conv.h) for first, end in conv_direct.bands(conv))
+        return conv.n * rows * conv_direct.packed_columns(conv)[1]
+    if conv.algo == "im2col":
+        return conv.n * inside(*conv.rows) * inside(*conv.columns)
+    return pixels(conv)
 
 
 def _image(conv: Conv) -> int:
@@ -115,8 +148,9 @@ def _image(conv: Conv) -> int:
 
 
 def _weights(conv: Conv) -> int:
-    """Bytes of the weights and the bias."""
-    return 4 * conv.k * (conv.c // conv.groups * conv.r * conv.s + conv.epilogue.bias)
+    """Bytes of the weights, the bias, scale and shift."""
+    scaled = 0 if conv.prologue is None else 2 * conv.c
+    return 4 * (conv.k * (conv.c // conv.groups * conv.r * conv.s + conv.epilogue.bias) + scaled)
 
 
 def _winograd(found: Items, conv: Conv, isa: str, width: int) -> None:

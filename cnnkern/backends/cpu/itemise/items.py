@@ -15,6 +15,7 @@ MERGED = "merged groups"  # products with the zero weights between groups that a
 LANES = "block padding"  # lanes of vectors beyond the last channel
 FOLDED = "folded constants"  # a bias that a sum starts from, statistics that became a scale and a shift
 FUNCTIONS = "clamps and functions"  # a clamp is two comparisons, an elementary function a polynomial
+UNREAD = "unread inputs"  # what a stride steps over is never scaled
 HALOS = "halos"  # inputs that neighbouring bands or tiles each fetch
 PACKING = "packing"  # inputs copied into the order that tiles read them in
 TRAFFIC = "repeated reads"  # operands read again, from caches, for want of registers

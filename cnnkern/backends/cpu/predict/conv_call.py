@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ....ops.base import Counts
 from ..calls import NativeCall
-from .tiles import Epilogue
+from .tiles import CLAMPS, Epilogue, scaling
 
 
 class Conv(NamedTuple):
@@ -38,6 +39,7 @@ class Conv(NamedTuple):
     tile_block: int
     flat: bool  # every pixel of every tensor lies one pixel stride after the last
     epilogue: Epilogue
+    prologue: str | None  # x is scaled and shifted, then clamped where a clamp is named
 
     @property
     def p(self) -> int:
@@ -74,11 +76,23 @@ _PLAN = Conv._fields[16:24]
 def read(call: NativeCall) -> Conv:
     """The convolution of an `add_conv`."""
     flat = all(t.flat for t in call.tensors.values() if t is not None)
-    return convolution(call.options, call.arrays["bias"] is not None, call.tensors["residual"] is not None, flat)
+    prologue = None if call.arrays["scale"] is None else call.options["prologue"]
+    bias, residual = call.arrays["bias"] is not None, call.tensors["residual"] is not None
+    return convolution(call.options, bias, residual, flat, prologue)
 
 
-def convolution(options: Mapping[str, Any], bias: bool, residual: bool, flat: bool) -> Conv:
+def convolution(options: Mapping[str, Any], bias: bool, residual: bool, flat: bool, prologue: str | None = None) -> Conv:
     """From {"shape", "plan", "act"} and what surrounds it."""
     shape, plan = options["shape"], options["plan"]
     epilogue = Epilogue(bias, residual, options["act"])
-    return Conv(*(shape[key] for key in _SHAPE), *(plan[key] for key in _PLAN), flat, epilogue)
+    return Conv(*(shape[key] for key in _SHAPE), *(plan[key] for key in _PLAN), flat, epilogue, prologue)
+
+
+def fetching(conv: Conv, pixels: int, width: int) -> Counts:
+    """Putting that many input pixels where tiles read them: a copy, or the prologue's work, which im2col does group by
+    group."""
+    if conv.prologue is None:
+        moved = 4 * pixels * conv.c
+        return Counts(bytes_read=moved, bytes_written=moved)
+    run = conv.depth if conv.algo == "im2col" else conv.c
+    return scaling(width, pixels, run, conv.prologue in CLAMPS) * (conv.c // run)

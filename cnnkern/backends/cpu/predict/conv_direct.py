@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ....ops.base import Counts
-from .conv_call import Conv
+from .conv_call import Conv, fetching
 from .geometry import inside, overlap, pieces
 from .tiles import conv_tiles, panels
 
@@ -23,16 +23,16 @@ def packed_columns(conv: Conv) -> tuple[int, int]:
     return total, overlap(-conv.pad_l, total - conv.pad_l, conv.w)
 
 
-def packing(conv: Conv, rows: int) -> Counts:
+def packing(conv: Conv, rows: int, width: int) -> Counts:
     """Packing that many input rows: every pixel's channels, and zeros, gaps between pixels included, beside them."""
     total, copied = packed_columns(conv)
-    copy = 4 * copied * conv.c
-    return Counts(bytes_read=copy, bytes_written=copy + 4 * (total - copied) * conv.scratch_px) * rows
+    zeros = Counts(bytes_written=4 * (total - copied) * conv.scratch_px)
+    return (fetching(conv, copied, width) + zeros) * rows
 
 
 def executed(conv: Conv, isa: str, width: int) -> Counts:
     rows = conv.n * sum(overlap(first, end, conv.h) for first, end in bands(conv))
-    return packing(conv, rows) + tiles(conv, isa, width)
+    return packing(conv, rows, width) + tiles(conv, isa, width)
 
 
 def tiles(conv: Conv, isa: str, width: int) -> Counts:

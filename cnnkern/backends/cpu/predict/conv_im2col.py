@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from ....ops.base import Counts
-from .conv_call import Conv
+from .conv_call import Conv, fetching
 from .geometry import inside, pieces
 from .tiles import conv_tiles, panels
 
 
-def gathering(conv: Conv) -> Counts:
+def gathering(conv: Conv, width: int) -> Counts:
     """The patches: every tap of every output is written, those inside the image are read."""
     read = inside(*conv.rows) * inside(*conv.columns)
-    written = conv.p * conv.q * conv.r * conv.s
-    return Counts(bytes_read=read, bytes_written=written) * (4 * conv.n * conv.c)
+    zeros = conv.p * conv.q * conv.r * conv.s - read
+    patches = fetching(conv, read, width) + Counts(bytes_written=4 * zeros * conv.c)
+    return patches * conv.n
 
 
 def executed(conv: Conv, isa: str, width: int) -> Counts:
-    return gathering(conv) + tiles(conv, isa, width)
+    return gathering(conv, width) + tiles(conv, isa, width)
 
 
 def tiles(conv: Conv, isa: str, width: int) -> Counts:

@@ -6,7 +6,7 @@ from ....ops.base import Counts
 from ..buffers import Tensor
 from ..calls import NativeCall
 from .geometry import ceil_div, round_up
-from .tiles import CLAMPS, row_act
+from .tiles import CLAMPS, row_act, scaling
 
 CHUNK = 4096  # floats of a row that are worked on at a time
 
@@ -56,9 +56,7 @@ def affine(call: NativeCall, isa: str, width: int) -> Counts:
     """x * scale + shift, both read for every pixel."""
     y = call.tensors["y"]
     pixels, channels = y.sizes[0] * y.sizes[1] * y.sizes[2], y.sizes[3]
-    lanes, floats = pixels * round_up(channels, width), pixels * channels
-    own = Counts(fma=lanes, bytes_read=12 * floats, bytes_written=4 * floats)
-    return own + _after(call.options["act"], width, pixels, channels)
+    return scaling(width, pixels, channels) + _after(call.options["act"], width, pixels, channels)
 
 
 def _after(act: str, width: int, rows: int, length: int) -> Counts:

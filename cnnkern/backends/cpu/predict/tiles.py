@@ -86,6 +86,12 @@ def row_act(act: str, width: int, channels: int, pixels: int) -> Counts:
     return ACTIVATIONS[act] * lanes + Counts(bytes_read=moved, bytes_written=moved)
 
 
+def scaling(width: int, pixels: int, channels: int, clamp: bool = False) -> Counts:
+    """x * scale + shift, both read for every pixel, and a clamp."""
+    lanes, floats = pixels * ceil_div(channels, width) * width, pixels * channels
+    return Counts(fma=lanes, max=2 * lanes * clamp, bytes_read=12 * floats, bytes_written=4 * floats)
+
+
 def conv_tiles(
     isa: str, width: int, panel: Panel, cut: Iterable[tuple[int, int]], lines: int, steps: int, epilogue: Epilogue
 ) -> Counts:
