@@ -6,7 +6,7 @@ beyond the kernel, dilation, groups, batches of 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from cnnkern import backends, config, cpu_info, ops
 from cnnkern.backends.reference import ReferenceBackend
 from cnnkern.ops.base import Shape, Spec
+from cnnkern.ops.conv import PROLOGUES
 
 CHANNELS = st.sampled_from([1, 2, 3, 4, 8, 16, 17, 31, 33, 48])
 BATCH = st.sampled_from([0, 1, 1, 1, 2, 3])
@@ -118,8 +119,11 @@ def window(draw, **options):
 
 
 @st.composite
-def conv2d(draw, kernel=None, plain=False, padded=True, kinds=("dense", "dense", "grouped", "depthwise")):
-    """`kernel`: forced; `plain`: stride and dilation 1; `kinds`: of groups, depthwise having one input channel each."""
+def conv2d(
+    draw, kernel=None, plain=False, padded=True, kinds=("dense", "dense", "grouped", "depthwise"), prologue=False
+):
+    """`kernel`: forced; `plain`: stride and dilation 1; `kinds`: of groups, depthwise having one input channel each;
+    `prologue`: x may be scaled and shifted."""
     w = draw(window())
     if not padded:
         w["hw"] = tuple(size + sum(pads) for size, pads in zip(w["hw"], w["padding"]))
@@ -143,6 +147,9 @@ def conv2d(draw, kernel=None, plain=False, padded=True, kinds=("dense", "dense",
     x, weight = (draw(BATCH), groups * c_group, *w["hw"]), (groups * k_group, c_group, *w["kernel"])
     bias = (weight[0],) if draw(st.booleans()) else None
     residual = spec.infer(x, weight)[0] if draw(st.booleans()) else None
+    if prologue and draw(st.booleans()):
+        spec = replace(spec, prologue=draw(st.sampled_from([None, *PROLOGUES])))
+        return spec, (x, weight, bias, residual, (x[1],), (x[1],))
     return spec, (x, weight, bias, residual)
 
 
@@ -216,7 +223,7 @@ def batch_norm(draw):
     x = draw(st.one_of(image(), st.tuples(BATCH, CHANNELS), st.tuples(BATCH, CHANNELS, st.integers(1, 9))))
     c = (x[1],)
     affine = [draw(st.sampled_from([None, c])) for _ in range(2)]
-    return ops.BatchNormSpec(draw(st.sampled_from([1e-5, 1e-3]))), (x, c, c, *affine)
+    return ops.BatchNormSpec(draw(st.sampled_from([1e-5, 1e-3])), draw(ACTIVATIONS)), (x, c, c, *affine)
 
 
 @st.composite
@@ -291,7 +298,7 @@ def _one(make, shapes):
 _SIDES = st.tuples(st.integers(0, 3), st.integers(0, 3))
 
 PROBLEMS: dict[str, st.SearchStrategy] = {
-    "conv2d": conv2d(),
+    "conv2d": conv2d(prologue=True),
     "locally_connected2d": locally_connected2d(),
     "im2col": im2col(),
     "linear": linear(),

@@ -10,13 +10,13 @@ struct ConvArgs {
   ConvPlan plan;
   TensorRef x, y;
   Epilogue epilogue;
-  const float* scale;   // C floats, or null: x is read as x * scale + shift, then clamped as `prologue` says, then padded
+  const float* scale;  // C floats, or null: x stands for x * scale + shift, clamped as `prologue` says; padding is zero
   const float* shift;
-  Epilogue prologue;    // its clamp alone
+  Epilogue prologue;  // its clamp alone
   const float* weight;  // (K, C/groups, R, S); only read while the op is made
-  const float* bias;    // K floats or null
+  const float* bias;  // K floats or null
   const KernelTable* kernels;
-  int threads;          // that pack the weights
+  int threads;  // that pack the weights
 };
 
 std::unique_ptr<Op> make_conv_direct(const ConvArgs&);

@@ -204,8 +204,8 @@ ConvPlan conv_select(const ConvShape& s, const KernelTable* kernels, const std::
     plan.algo = ConvAlgo::depthwise;
   } else if (can_serve(ConvAlgo::pointwise, s, x_channels_last, scaled)) {
     plan.algo = ConvAlgo::pointwise;
-  } else if (!strict && can_serve(ConvAlgo::winograd, s, x_channels_last, scaled) && s.c >= kBlock &&
-             s.k >= kBlock && prefer_winograd(s, kernels, false, &plan)) {
+  } else if (!strict && can_serve(ConvAlgo::winograd, s, x_channels_last, scaled) && s.c >= kBlock && s.k >= kBlock &&
+             prefer_winograd(s, kernels, false, &plan)) {
     return plan;
   } else {
     plan = ConvPlan();

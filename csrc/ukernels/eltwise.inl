@@ -27,25 +27,35 @@ static void binary_rows(const BinaryRows* t) {
   }
 }
 
-template <class V, bool WHOLE>
-static inline void affine_vector(const AffineRows* t, const float* x, float* y, int64_t i) {
-  const int64_t left = t->n - i;
-  const typename V::vec scale = get<V, WHOLE>(t->scale + i, left), shift = get<V, WHOLE>(t->shift + i, left);
-  typename V::vec v = V::fma(get<V, WHOLE>(x + i, left), scale, shift);
-  if (t->clamp) v = V::min(V::set1(t->hi), V::max(V::set1(t->lo), v));
-  put<V, WHOLE>(y + i, v, left);
+// Stores may alias what a pointer leads to, so limits and pointers are read into registers before the loops.
+template <class V, bool CLAMP>
+static void affine_clamped(const AffineRows* t) {
+  const typename V::vec lo = V::set1(t->lo), hi = V::set1(t->hi);
+  const float *scale = t->scale, *shift = t->shift;
+  const int64_t n = t->n, rows = t->rows, x_row = t->x_row, y_row = t->y_row;
+  const float* x = t->x;
+  float* y = t->y;
+  const auto apply = [&](typename V::vec v, typename V::vec a, typename V::vec b) {
+    const typename V::vec r = V::fma(v, a, b);
+    return CLAMP ? V::min(hi, V::max(lo, r)) : r;
+  };
+  for (int64_t r = 0; r < rows; ++r, x += x_row, y += y_row) {
+    int64_t i = 0;
+#pragma GCC unroll 4
+    for (; i + V::width <= n; i += V::width)
+      V::store(y + i, apply(V::load(x + i), V::load(scale + i), V::load(shift + i)));
+    const int64_t left = n - i;
+    if (left > 0)
+      V::store_n(y + i, apply(V::load_n(x + i, left), V::load_n(scale + i, left), V::load_n(shift + i, left)), left);
+  }
 }
 
 template <class V>
 static void affine_rows(const AffineRows* t) {
-  for (int64_t r = 0; r < t->rows; ++r) {
-    const float* x = t->x + r * t->x_row;
-    float* y = t->y + r * t->y_row;
-    int64_t i = 0;
-#pragma GCC unroll 4
-    for (; i + V::width <= t->n; i += V::width) affine_vector<V, true>(t, x, y, i);
-    if (i < t->n) affine_vector<V, false>(t, x, y, i);
-  }
+  if (t->clamp)
+    affine_clamped<V, true>(t);
+  else
+    affine_clamped<V, false>(t);
 }
 
 template <class V>

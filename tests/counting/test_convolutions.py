@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -62,12 +64,21 @@ def arrays(draw, spec, x, weight):
     return image, np.ones(weight, np.float32), bias, residual
 
 
+@st.composite
+def scaled(draw, spec, operands):
+    """The same with a prologue, or without."""
+    if spec.algo not in ("direct", "im2col", "pointwise") or draw(st.booleans()):
+        return spec, operands
+    spec = replace(spec, prologue=draw(st.sampled_from([None, "relu", "relu6"])))
+    return spec, (*operands, *[np.ones(operands[0].shape[1], np.float32)] * 2)
+
+
 @pytest.mark.parametrize("algo", ALGORITHMS)
 @examples(40)
 @given(data=st.data())
 def test_prediction_and_items(isa, algo, data, count, agree):
     spec, x, weight = data.draw(problems(algo))
-    operands, plan = data.draw(arrays(spec, x, weight)), data.draw(decisions(algo))
+    (spec, operands), plan = data.draw(scaled(spec, data.draw(arrays(spec, x, weight)))), data.draw(decisions(algo))
     memory = data.draw(st.sampled_from(["NCHW", "NHWC"]))
     for row in count(spec, operands, isa, data.draw(st.integers(1, 3)), memory=memory, decisions=plan):
         agree(row)
@@ -78,6 +89,6 @@ def test_prediction_and_items(isa, algo, data, count, agree):
 @given(data=st.data())
 def test_the_team_does_not_change_what_is_executed(isa, algo, data, count):
     spec, x, weight = data.draw(problems(algo))
-    operands = data.draw(arrays(spec, x, weight))
+    spec, operands = data.draw(scaled(spec, data.draw(arrays(spec, x, weight))))
     one, two, three = (count(spec, operands, isa, threads) for threads in (1, 2, 3))
     assert one == two == three

@@ -15,6 +15,7 @@ MODELS = {
     "lenet5": (3, 1, 32, 32),
     "squeezenet1_1": (1, 3, 65, 63),  # concats in place
     "mobilenet_v2": (1, 3, 64, 64),
+    "densenet121": (2, 3, 33, 65),  # batch norms in front of convolutions
     "shufflenet_v2_x1_0": (2, 3, 64, 64),
     "resnet18": (1, 3, 64, 64),
     "alexnet_227": (1, 3, 227, 227),  # groups, local response normalisation, wide linear layers

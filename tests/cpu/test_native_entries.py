@@ -97,6 +97,38 @@ def test_a_bias_of_another_length():
         add(bias=np.zeros(15, np.float32))
 
 
+VECTOR = np.ones(16, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scale": VECTOR}, "together"),
+        ({"shift": VECTOR}, "together"),
+        ({"scale": VECTOR, "shift": VECTOR[:15].copy()}, "shift"),
+        ({"scale": VECTOR.astype(np.float64), "shift": VECTOR}, "scale"),
+        ({"scale": VECTOR, "shift": VECTOR, "prologue": "silu"}, "clamp"),
+        ({"scale": VECTOR, "shift": VECTOR, "prologue": "swishy"}, "swishy"),
+        ({"prologue": "relu"}, "needs scale"),
+        ({"scale": VECTOR, "shift": VECTOR, "decision": {**plan("winograd"), "scratch_px": 16}}, "winograd.*direct"),
+    ],
+    ids=range(8),
+)
+def test_impossible_prologues(options, message):
+    with pytest.raises(ValueError, match=message):
+        add(**options)
+
+
+@pytest.mark.parametrize("scratch_px", [0, 15, 2**40])
+def test_scaled_pixels_need_room(scratch_px):
+    square = {"r": 1, "s": 1, "pad_t": 0, "pad_b": 0, "pad_l": 0, "pad_r": 0}
+    made = core.conv_select("", {**SHAPE, **square}, "pointwise", False, True, 16, True, True)
+    options = {"weight": np.zeros((16, 16, 1, 1), np.float32), "scale": VECTOR, "shift": VECTOR}
+    add(square, made, **options)
+    with pytest.raises(ValueError, match="scratch"):
+        add(square, {**made, "scratch_px": scratch_px}, **options)
+
+
 def test_unknown_activations_and_instruction_sets():
     with pytest.raises(ValueError, match="magic"):
         add(act="magic")

@@ -16,7 +16,7 @@ from cnnkern.models import ARCHITECTURES
 from cnnkern.ops import AddSpec, ConcatSpec, Conv2dSpec, ReshapeSpec, TransposeSpec
 from cnnkern.random_weights import random_weights
 
-EACH = {run.__name__: run for run in passes.STANDARD}
+EVERY = [*passes.STANDARD, passes.fuse_blocks, passes.fuse_prologue]
 KINDS = ["conv", "conv", "norm", "norm", "act", "act", "add", "add", "mul", "pad", "concat", "slice", "reshape"]
 ACTIVATIONS = ["relu", "relu6", "leaky_relu", "silu", "hardswish", "tanh"]
 
@@ -175,6 +175,53 @@ class TestFuseResidual:
         assert ops_of(fused) == ["conv2d", "conv2d"]
 
 
+class TestFusePrologue:
+    @pytest.mark.parametrize("act", [None, "relu", "relu6"])
+    def test_into_a_one_by_one_convolution(self, graphs, ops_of, act):
+        g = GraphBuilder("preactivation")
+        x = g.input((4, 5, 6))
+        y = g.batch_norm(g.concat([x, g.max_pool(x, 3, 1, 1)]), "norm", 1e-3)
+        y = g.conv(g.activation(y, act) if act else y, "conv", 7, 1, stride=2)
+        graph = finish(g, g.relu(g.add(y, g.conv(x, "down", 7, 1, stride=2))))
+        for chain in ([], [passes.fuse_residual], [passes.fuse_residual, passes.fuse_activation]):
+            fused, _ = graphs.apply(
+                lambda g, w, chain=chain: passes.apply(g, w, [passes.fuse_activation, passes.fuse_prologue, *chain]),
+                graph,
+                graphs.weights_of(graph),
+            )
+            assert "batch_norm" not in ops_of(fused)
+            conv = next(node for node in fused.nodes if node.name == "conv")
+            assert conv.spec.prologue == act and conv.inputs[4:6] == ("norm.scale", "norm.shift")
+        assert fused.nodes[-1].spec.activation == "relu"
+
+    def test_stays_where_it_cannot_go(self, graphs):
+        g = GraphBuilder("stays")
+        x = g.relu(g.input((4, 5, 5)))
+        read_twice = g.batch_norm(x, "read_twice")
+        smooth = g.activation(g.batch_norm(x, "smooth"), "silu")
+        output = g.batch_norm(x, "output")
+        outs = [
+            g.conv(read_twice, "a", 4, 1), g.conv(read_twice, "b", 4, 1),
+            g.conv(g.batch_norm(x, "wide"), "c", 4, 3), g.conv(g.batch_norm(x, "grouped"), "d", 4, 1, groups=2),
+            g.conv(g.batch_norm(x, "padded"), "e", 4, 1, padding=1), g.conv(smooth, "f", 4, 1),
+            output, g.conv(output, "g", 4, 1), g.conv(x, "h", 4, 1),
+        ]  # fmt: skip
+        residual = g.emit(Conv2dSpec(), (x, g._param("r.w", (4, 4, 1, 1), "conv_weight"), "", g.batch_norm(x, "res")))
+        graph = finish(g, [*outs, residual])
+        graph, weights = passes.apply(graph, graphs.weights_of(graph), [passes.fuse_activation])
+        fused, _ = graphs.apply(passes.fuse_prologue, graph, weights)
+        assert fused == graph
+
+    def test_what_comes_later_minds_it(self, graphs, ops_of):
+        """A pad before a prologue is no padding behind it; a norm behind the convolution folds as ever."""
+        g = GraphBuilder("later")
+        x = g.batch_norm(g.pad(g.input((4, 5, 5)), ((1, 0), (0, 2))), "norm")
+        graph = finish(g, g.batch_norm(g.conv(x, "conv", 6, 1), "after"))
+        chain = [passes.fuse_prologue, passes.fold_pad, passes.fold_batch_norm]
+        fused, _ = graphs.apply(lambda g, w: passes.apply(g, w, chain), graph, graphs.weights_of(graph))
+        assert ops_of(fused) == ["pad", "conv2d"]
+
+
 class TestFlattenToHwc:
     def test_permutes_the_columns(self, graphs):
         g = GraphBuilder("head")
@@ -285,7 +332,7 @@ def random_graph(seed: int):
 
 
 @settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.integers(0, 10**9), st.lists(st.sampled_from(passes.STANDARD), max_size=8))
+@given(st.integers(0, 10**9), st.lists(st.sampled_from(EVERY), max_size=9))
 def test_any_subset_in_any_order_agrees(graphs, seed, chosen):
     graph = random_graph(seed)
     graphs.apply(lambda g, w: passes.apply(g, w, chosen), graph, graphs.weights_of(graph, seed))
@@ -310,12 +357,15 @@ def test_linear_heads_need_no_transpose(name):
     assert {n.spec.order for n in turned.nodes if n.spec.op == "flatten"} == {"HWC"}
 
 
-def test_densenet_keeps_its_leading_norms():
+@pytest.mark.parametrize("prologues", [False, True])
+def test_densenet_keeps_its_leading_norms_or_fuses_them_forwards(prologues):
     graph = ARCHITECTURES["densenet121"].graph(input_shape=(3, 32, 32)).bind(1)
     weights = {p.name: np.ones(p.shape, np.float32) for p in graph.params.values()}
-    fused, _ = passes.apply(graph, weights)
+    fused, _ = passes.apply(graph, weights, EVERY if prologues else passes.STANDARD)
     ops = [node.spec.op for node in fused.nodes]
-    assert ops.count("batch_norm") == 58 + 3 + 1  # norm1 of each layer, the transitions' and the last
+    leading = 58 + 3  # norm1 of each layer and the transitions'
+    assert ops.count("batch_norm") == 1 + (0 if prologues else leading) and "activation" not in ops
+    assert sum(n.spec.prologue == "relu" for n in fused.nodes if n.spec.op == "conv2d") == leading * prologues
     assert all(n.spec.activation == "relu" for n in fused.nodes if n.name.endswith("conv1"))
 
 
@@ -325,7 +375,7 @@ def test_verbose_names_the_passes(capsys):
     with config(verbose=3):
         passes.apply(graph, weights)
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split()[2].rstrip(":") for line in lines] == list(EACH)
+    assert [line.split()[2].rstrip(":") for line in lines] == [run.__name__ for run in passes.STANDARD]
 
 
 class TestFuseBlocks:

@@ -44,16 +44,16 @@ def test_equals_oracle(engine, op, data):
 
 
 MUST_SERVE = {
-    "direct": conv2d(),
-    "im2col": conv2d(),
-    "pointwise": conv2d(kernel=(1, 1), plain=True, padded=False, kinds=["dense"]),
+    "direct": conv2d(prologue=True),
+    "im2col": conv2d(prologue=True),
+    "pointwise": conv2d(kernel=(1, 1), plain=True, padded=False, kinds=["dense"], prologue=True),
     "depthwise": conv2d(kinds=["depthwise"]),
     "winograd": conv2d(kernel=(3, 3), plain=True, kinds=["dense"]),
 }
 MAY_REFUSE = {
-    "pointwise": conv2d(kernel=(1, 1)),
-    "depthwise": conv2d(),
-    "winograd": conv2d(kernel=(3, 3)),
+    "pointwise": conv2d(kernel=(1, 1), prologue=True),
+    "depthwise": conv2d(prologue=True),
+    "winograd": conv2d(kernel=(3, 3), prologue=True),
 }
 
 
@@ -107,6 +107,10 @@ LARGER = [
     ops.Conv2dSpec(2, ((0, 1), (0, 1))), ((2, 3, 64, 64), (32, 3, 3, 3), (32,), None),
     ops.Conv2dSpec(), ((1, 256, 14, 14), (100, 256, 1, 1), (100,), None),
     ops.Conv2dSpec(2), ((2, 130, 15, 15), (64, 130, 1, 1), None, None),
+    ops.Conv2dSpec(prologue="relu"), ((1, 1024, 7, 7), (128, 1024, 1, 1), None, None, (1024,), (1024,)),
+    ops.Conv2dSpec(prologue="relu6"), ((3, 65, 31, 29), (130, 65, 1, 1), (130,), (3, 130, 31, 29), (65,), (65,)),
+    ops.Conv2dSpec(2, prologue="relu"), ((2, 130, 15, 15), (64, 130, 1, 1), None, None, (130,), (130,)),
+    ops.Conv2dSpec(2, 1, prologue="relu"), ((2, 67, 15, 13), (45, 67, 3, 3), None, None, (67,), (67,)),
     ops.Conv2dSpec(1, 2, groups=72, activation="silu"), ((1, 72, 29, 30), (72, 1, 5, 5), (72,), None),
     ops.Conv2dSpec(2, 1, groups=40, activation="relu6"), ((1, 40, 57, 57), (80, 1, 3, 3), (80,), None),
     ops.Conv2dSpec(1, 1, groups=8), ((1, 64, 14, 14), (128, 8, 3, 3), None, None),

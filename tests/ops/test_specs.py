@@ -82,6 +82,29 @@ def test_conv2d_theory_is_the_textbooks():
     assert (residual.fma, residual.add) == (2 * 12 * 25 * 2 * 9, 2 * 12 * 25)
 
 
+def test_a_prologue_costs_what_the_batch_norm_did():
+    image, weight, c = (2, 8, 5, 5), (12, 8, 1, 1), (8,)
+    fused = ops.Conv2dSpec(prologue="relu").theory(image, weight, None, None, c, c)
+    apart = ops.Conv2dSpec().theory(image, weight) + ops.BatchNormSpec(activation="relu").theory(image, c, c)
+    once = Counts(fma=8, add=8, special=16)  # scale and shift, known before anything runs
+    for kind in ("fma", "mul", "add", "max", "special"):
+        assert getattr(fused, kind) == getattr(apart - once, kind)
+
+
+@pytest.mark.parametrize(
+    ("prologue", "scale", "shift", "message"),
+    [
+        ("relu", None, None, "prologue 'relu' needs scale"),
+        (None, (8,), None, "come together"),
+        (None, (7,), (7,), r"scale must have shape \(8,\)"),
+        ("silu", (8,), (8,), "prologue must be one of 'relu', 'relu6', got 'silu'"),
+    ],
+)
+def test_prologues_that_are_none(prologue, scale, shift, message):
+    with pytest.raises(ValueError, match=message):
+        ops.Conv2dSpec(prologue=prologue).infer((1, 8, 5, 5), (12, 8, 1, 1), None, None, scale, shift)
+
+
 @pytest.mark.parametrize(
     ("spec", "shapes", "counts"),
     [

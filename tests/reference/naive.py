@@ -47,7 +47,11 @@ def act(kind, param, v: float) -> float:
     return v
 
 
-def conv2d(spec, x, weight, bias, residual):
+def conv2d(spec, x, weight, bias, residual, scale=None, shift=None):
+    if scale is not None:
+        x = x.astype(np.float64)
+        for at in _grid(x.shape):
+            x[at] = act(spec.prologue, None, x[at] * float(scale[at[1]]) + float(shift[at[1]]))
     (sh, sw), (top, _), (left, _), (dh, dw) = spec.stride, *spec.padding, spec.dilation
     k_total, c_group, r_size, s_size = weight.shape
     p_size = _out_size(x.shape[2], r_size, sh, spec.padding[0], dh)
@@ -159,7 +163,8 @@ def batch_norm(spec, x, mean, var, weight, bias):
     for at in _grid(x.shape):
         c = at[1]
         v = (float(x[at]) - float(mean[c])) / math.sqrt(float(var[c]) + spec.eps)
-        y[at] = v * (1.0 if weight is None else float(weight[c])) + (0.0 if bias is None else float(bias[c]))
+        v = v * (1.0 if weight is None else float(weight[c])) + (0.0 if bias is None else float(bias[c]))
+        y[at] = act(spec.activation, spec.activation_param, v)
     return (y,)
 
 

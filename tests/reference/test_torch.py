@@ -30,7 +30,9 @@ def framed(x, padding, value=0.0):
     return F.pad(x, (left, right, top, bottom), value=value)
 
 
-def conv2d(spec, x, weight, bias, residual):
+def conv2d(spec, x, weight, bias, residual, scale=None, shift=None):
+    if scale is not None:
+        x = act(spec.prologue, None, x * scale[:, None, None] + shift[:, None, None])
     y = F.conv2d(framed(x, spec.padding), weight, bias, spec.stride, 0, spec.dilation, spec.groups)
     return act(spec.activation, spec.activation_param, y if residual is None else y + residual)
 
@@ -69,7 +71,9 @@ THEIRS = {
     "pool2d": pool2d,
     "global_pool2d": lambda s, x: (F.adaptive_max_pool2d if s.kind == "max" else F.adaptive_avg_pool2d)(x, 1),
     "adaptive_avg_pool2d": lambda s, x: F.adaptive_avg_pool2d(x, s.output_size),
-    "batch_norm": lambda s, x, mean, var, w, b: F.batch_norm(x, mean, var, w, b, eps=s.eps),
+    "batch_norm": lambda s, x, mean, var, w, b: act(
+        s.activation, s.activation_param, F.batch_norm(x, mean, var, w, b, eps=s.eps)
+    ),
     "local_response_norm": lambda s, x: F.local_response_norm(
         x, s.size, s.alpha * (s.size if s.alpha_is_sum else 1), s.beta, s.k
     ),

@@ -18,8 +18,7 @@ def fold_pad(graph: Graph, weights: dict) -> tuple[Graph, dict]:
 
 
 def _absorb(node: Node, reads: Reads) -> Node:
-    # Behind a prologue padding is zero, before it not.
-    while isinstance(node.spec, Conv2dSpec) and not any(node.inputs[4:]) and _is_zero_pad(reads.producer.get(node.inputs[0])):
+    while _pads_zeros(node) and _is_zero_pad(reads.producer.get(node.inputs[0])):
         pad = reads.producer[node.inputs[0]]
         padding = tuple((a + c, b + d) for (a, b), (c, d) in zip(node.spec.padding, pad.spec.padding))
         node = node.with_(spec=replace(node.spec, padding=padding), inputs=(pad.inputs[0], *node.inputs[1:]))
@@ -33,6 +32,11 @@ def _without_unread_pads(nodes: list[Node], outputs: list[str]) -> list[Node]:
             kept.append(node)
             needed.update(node.inputs)
     return kept[::-1]
+
+
+def _pads_zeros(node: Node) -> bool:
+    """A prologue would scale and shift the zeros of a pad before it, but not those of the convolution."""
+    return isinstance(node.spec, Conv2dSpec) and not any(node.inputs[4:])
 
 
 def _is_zero_pad(node: Node | None) -> bool:

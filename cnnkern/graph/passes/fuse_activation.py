@@ -12,8 +12,8 @@ from .rewrite import Reads, prune
 def fuse_activation(graph: Graph, weights: dict) -> tuple[Graph, dict]:
     """Move an activation into the node that alone feeds it, where that node's Spec has an unused `activation`.
 
-    Serves conv2d (after its residual, as the formula says), linear, batch_norm, add, mul and whatever Spec gains the field. The
-    node keeps its name and yields the activation's value.
+    Serves conv2d (after its residual, as the formula says), linear, batch_norm, add, mul and whatever Spec gains the
+    field. The node keeps its name and yields the activation's value.
     """
     reads = Reads(graph)
     fused: dict[str, Node] = {}
