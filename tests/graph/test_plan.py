@@ -126,8 +126,13 @@ def test_table_aligns():
 @pytest.mark.parametrize(
     "spec, shapes, text",
     [
-        (Conv2dSpec(), ((1, 3, 8, 8), (4, 3, 3, 3), None, None), "conv2d 1x3x8x8 4x3x3x3"),
-        (Conv2dSpec(activation="leaky_relu", groups=3), ((1, 3, 8, 8), (3, 1, 1, 1), None, (1, 3, 8, 8)), None),
+        (Conv2dSpec(), ((1, 3, 8, 8), (4, 3, 3, 3), *[None] * 4), "conv2d 1x3x8x8 4x3x3x3"),
+        (Conv2dSpec(activation="silu", groups=3), ((1, 3, 8, 8), (3, 1, 1, 1), None, (1, 3, 8, 8), None, None), None),
+        (
+            Conv2dSpec(prologue="relu"),
+            ((1, 3, 8, 8), (4, 3, 1, 1), None, None, (3,), (3,)),
+            "conv2d 1x3x8x8 4x3x1x1 - - 3 3 prologue=relu",
+        ),
         (AddSpec(), ((2, 8), ()), "add 2x8 scalar"),
         (LinearSpec(activation="relu"), ((2, 8), (4, 8), (4,)), "linear 2x8 4x8 4 activation=relu"),
         (Pool2dSpec("max", (2, 2), (2, 2), ((0, 0), (0, 0)), ceil_mode=True), ((1, 3, 8, 8),), None),
