@@ -13,7 +13,7 @@ from .parts import ROOMY, counts_verdict, facts, note, page, place, table
 
 # Heading -> the items it sums. A backend's further items stand under REST; --json has every item on its own.
 FAMILIES = {
-    "skipped\ntaps": ("skipped padding taps",),
+    "skipped\ntaps": ("skipped padding taps", "unread inputs"),
     "block\npadding": ("block padding", "tile overhang", "merged groups"),
     "\nhalos": ("halos",),
     "algorithm\nsaving": ("algorithm saving", "transforms"),

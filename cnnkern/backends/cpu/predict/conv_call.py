@@ -81,7 +81,9 @@ def read(call: NativeCall) -> Conv:
     return convolution(call.options, bias, residual, flat, prologue)
 
 
-def convolution(options: Mapping[str, Any], bias: bool, residual: bool, flat: bool, prologue: str | None = None) -> Conv:
+def convolution(
+    options: Mapping[str, Any], bias: bool, residual: bool, flat: bool, prologue: str | None = None
+) -> Conv:
     """From {"shape", "plan", "act"} and what surrounds it."""
     shape, plan = options["shape"], options["plan"]
     epilogue = Epilogue(bias, residual, options["act"])
