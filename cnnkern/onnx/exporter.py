@@ -152,12 +152,12 @@ ACTIVATIONS: dict[str, Callable[[_Writer, str, float | None], str]] = {
 }
 
 
-def _activate(w: _Writer, kind: str | None, param: float | None, x: str) -> None:
+def _activate(w: _Writer, kind: str | None, param: float | None, x: str) -> str:
     if kind is None:
-        return
+        return x
     if kind not in ACTIVATIONS:
         raise UnsupportedError(f"activation {kind!r} has no ONNX form here; there are {list(ACTIVATIONS)}")
-    ACTIVATIONS[kind](w, x, param)
+    return ACTIVATIONS[kind](w, x, param)
 
 
 def activation(w, spec, inputs):
@@ -168,7 +168,11 @@ def activation(w, spec, inputs):
 
 
 def conv2d(w, spec, inputs):
-    x, weight, bias, residual = (inputs + ["", ""])[:4]
+    x, weight, bias, residual, scale, shift = (inputs + [""] * 4)[:6]
+    if scale:
+        none, one = (w.constant(label, np.full(w.shape(scale), value)) for label, value in (("mean", 0), ("var", 1)))
+        x = w.emit("BatchNormalization", [x, scale, shift, none, one], epsilon=0.0)
+        x = _activate(w, spec.prologue, None, x)
     y = w.emit("Conv", [x, weight, bias], **_window(spec, w.shape(weight)[2:]), group=spec.groups)
     if residual:
         y = w.emit("Add", [y, residual])
@@ -227,7 +231,8 @@ def batch_norm(w, spec, inputs):
     channels = w.shape(mean)
     weight = weight or w.constant("weight", np.ones(channels))
     bias = bias or w.constant("bias", np.zeros(channels))
-    w.emit("BatchNormalization", [x, weight, bias, mean, var], epsilon=spec.eps)
+    y = w.emit("BatchNormalization", [x, weight, bias, mean, var], epsilon=spec.eps)
+    _activate(w, spec.activation, spec.activation_param, y)
 
 
 def local_response_norm(w, spec, inputs):

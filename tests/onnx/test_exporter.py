@@ -70,6 +70,15 @@ def one_layer(*layers: tuple[ops.Spec, dict[str, tuple]], shape=(4, 9, 7)):
 
 CHAINS = {
     **{f"activation {kind}": [(ops.ActivationSpec(kind), {})] for kind in ops.ACTIVATIONS},
+    "convolution with a prologue": [
+        (
+            ops.Conv2dSpec(2, 1, activation="relu6", prologue="relu6"),
+            {"w": (6, 4, 3, 3), "b": None, "r": None, "scale": (4,), "shift": (4,)},
+        )
+    ],
+    "activated batch norm": [
+        (ops.BatchNormSpec(activation="silu"), {"mean": (4,), "var": (4,), "weight": None, "bias": None})
+    ],
     "grouped convolution": [
         (
             ops.Conv2dSpec((2, 1), ((1, 0), (2, 1)), (1, 2), 2, "leaky_relu", 0.3),
