@@ -44,7 +44,7 @@ def conv2d(
             stride), an odd pixel at the end) or "same_lower" (at the start).
         activation: None, a name ("relu", "silu", ...) or ("leaky_relu", slope). residual: images of the output's shape.
         flip_kernel: True for convolution as mathematics defines it, False (as every framework) for cross-correlation.
-        algo: "auto", "direct", "im2col", "pointwise", "depthwise" or "winograd".
+        algo: "auto", "direct", "im2col", "pointwise", "depthwise", "grouped" or "winograd".
         precision: "float32", "strict" (no Winograd) or another that the backend has; None: the configured one.
         out: where to put the result: float32, the output's shape, any strides.
     Returns:

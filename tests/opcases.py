@@ -120,10 +120,11 @@ def window(draw, **options):
 
 @st.composite
 def conv2d(
-    draw, kernel=None, plain=False, padded=True, kinds=("dense", "dense", "grouped", "depthwise"), prologue=False
-):
-    """`kernel`: forced; `plain`: stride and dilation 1; `kinds`: of groups, depthwise having one input channel each;
-    `prologue`: x may be scaled and shifted."""
+    draw, kernel=None, plain=False, padded=True, kinds=("dense", "dense", "grouped", "narrow", "depthwise"),
+    prologue=False,
+):  # fmt: skip
+    """`kernel`: forced; `plain`: stride and dilation 1; `kinds`: of groups, depthwise having one input channel each,
+    narrow as many outputs as inputs, 2, 4 or 8; `prologue`: x may be scaled and shifted."""
     w = draw(window())
     if not padded:
         w["hw"] = tuple(size + sum(pads) for size, pads in zip(w["hw"], w["padding"]))
@@ -139,6 +140,9 @@ def conv2d(
         groups, c_group, k_group = 1, draw(CHANNELS), draw(CHANNELS)
     elif kind == "grouped":
         groups, c_group, k_group = draw(st.integers(2, 4)), draw(st.sampled_from([1, 3, 8])), draw(st.integers(1, 9))
+    elif kind == "narrow":
+        groups, c_group = draw(st.integers(1, 17)), draw(st.sampled_from([2, 4, 8]))
+        k_group = c_group
     else:
         groups, c_group, k_group = draw(CHANNELS), 1, draw(st.integers(1, 3))
     activation = draw(ACTIVATIONS)

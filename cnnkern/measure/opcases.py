@@ -69,10 +69,13 @@ class _Draw:
         return self.pair(0, high), self.pair(0, high)
 
 
-def _conv(d: _Draw, algo: str = "auto", *, kernel=None, stride=None, dilation=None, groups=None, multiplier=None):
-    """Any convolution; what is given is fixed, for an algorithm that needs it."""
+def _conv(
+    d: _Draw, algo: str = "auto", *, kernel=None, stride=None, dilation=None, groups=None, depth=1, multiplier=None
+):
+    """Any convolution; what is given is fixed, for an algorithm that needs it. `multiplier`: outputs of a group, each
+    of `depth` inputs."""
     groups = groups or d.one((1, 1, 1, 2, 4))
-    c_group = 1 if multiplier else d.one((1, 3, 8, 16, 17))
+    c_group = depth if multiplier else d.one((1, 3, 8, 16, 17))
     k_group = multiplier or d.one((1, 3, 8, 16, 17, 31))
     r, s = kernel or d.pair(1, 5)
     dh, dw = dilation or d.pair(1, 2)
@@ -93,6 +96,11 @@ def _conv(d: _Draw, algo: str = "auto", *, kernel=None, stride=None, dilation=No
 
 def _depthwise(d: _Draw):
     return _conv(d, "depthwise", groups=d.one(CHANNELS), multiplier=d.one((1, 1, 2, 3)))
+
+
+def _grouped(d: _Draw):
+    depth = d.one((2, 4, 8))
+    return _conv(d, "grouped", groups=d.int(1, 9), depth=depth, multiplier=depth)
 
 
 def _pointwise(d: _Draw):
@@ -211,6 +219,7 @@ CASES: dict[str, Callable[[_Draw], tuple[Spec, Arrays]]] = {
     "conv2d im2col": lambda d: _conv(d, "im2col"),
     "conv2d pointwise": _pointwise,
     "conv2d depthwise": _depthwise,
+    "conv2d grouped": _grouped,
     "conv2d winograd": _winograd,
     "locally_connected2d": _locally_connected,
     "linear": _linear,

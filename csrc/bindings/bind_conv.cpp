@@ -70,7 +70,7 @@ ConvPlan parse_plan(const py::dict& d, const ConvShape& s, const KernelTable* ke
   ConvPlan p;
   const std::string algo = d["algo"].cast<std::string>();
   int found = -1;
-  for (int i = 0; i < 5; ++i)
+  for (int i = 0; i < kConvAlgos; ++i)
     if (algo == algo_name(static_cast<ConvAlgo>(i))) found = i;
   require(found >= 0, "conv: unknown algorithm in the plan");
   p.algo = static_cast<ConvAlgo>(found);
@@ -86,6 +86,7 @@ ConvPlan parse_plan(const py::dict& d, const ConvShape& s, const KernelTable* ke
   if (p.algo == ConvAlgo::pointwise && scaled)
     require(p.scratch_px >= s.c && p.scratch_px <= s.c + 4096, "conv: bad scratch");
   if (p.algo == ConvAlgo::depthwise) require(p.px == kernels->dw_px, "conv: no such tile");
+  if (p.algo == ConvAlgo::grouped) require(p.px == kernels->group_px, "conv: no such tile");
   if (p.algo == ConvAlgo::winograd) {
     require(p.m == 2 || p.m == 4, "conv: Winograd's m must be 2 or 4");
     require(p.tile_block >= 1 && p.scratch_px >= s.c && p.scratch_px <= s.c + 4096, "conv: bad Winograd block");

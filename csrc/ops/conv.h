@@ -22,7 +22,7 @@ struct ConvArgs {
 std::unique_ptr<Op> make_conv_direct(const ConvArgs&);
 std::unique_ptr<Op> make_conv_im2col(const ConvArgs&);
 std::unique_ptr<Op> make_conv_pointwise(const ConvArgs&);
-std::unique_ptr<Op> make_conv_depthwise(const ConvArgs&);
+std::unique_ptr<Op> make_conv_depthwise(const ConvArgs&);  // grouped, too
 std::unique_ptr<Op> make_conv_winograd(const ConvArgs&);
 std::unique_ptr<Op> make_conv(const ConvArgs&);  // the one args.plan.algo names
 

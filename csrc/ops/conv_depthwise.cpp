@@ -1,5 +1,6 @@
-// Depthwise convolution: one block of 16 channels at a time, in bands of rows. Inside the image runs go along the row
-// with all taps; the columns whose taps leave the image run downwards, with the taps that remain.
+// Depthwise convolution, and that of groups of 2, 4 or 8 channels: one block of 16 channels at a time, in bands of rows.
+// Inside the image runs go along the row with all taps; the columns whose taps leave the image run downwards, with the
+// taps that remain.
 #include <algorithm>
 
 #include "conv.h"
@@ -12,7 +13,8 @@ class ConvDepthwise final : public Op {
  public:
   explicit ConvDepthwise(const ConvArgs& a)
       : s_(a.shape), plan_(a.plan), x_(a.x), y_(a.y), e_(a.epilogue),
-        packed_(pack_depthwise(a.shape, a.weight, a.bias)), kind_(depthwise_kind(a.shape)) {
+        packed_(pack_depthwise(a.shape, a.weight, a.bias)), inner_kind_(depthwise_kind(a.shape)),
+        edge_kind_(a.plan.algo == ConvAlgo::grouped ? group_of_any : dw_any) {
     inner_q_ = inner(s_.q, s_.w, s_.s, s_.stride_w, s_.dil_w, s_.pad_l);
     inner_p_ = inner(s_.p, s_.h, s_.r, s_.stride_h, s_.dil_h, s_.pad_t);
   }
@@ -26,9 +28,12 @@ class ConvDepthwise final : public Op {
     const int64_t blocks = ceil_div(s_.k, kBlock), bands = ceil_div(s_.p, plan_.band_rows);
     if (multiplier() == 1) {
       const Range mine = share(s_.n * bands * blocks, team.size(), team.rank());
-      // Channel blocks outermost within an image: neighbouring bands of a block share input rows in L1 or L2.
+      // Channel blocks outermost within an image: neighbouring bands of a block share input rows in L1 or L2. Bands for
+      // groups, which stay longer with a block: the lines beside those it reads are still in L2 when their block comes.
+      const bool by_band = plan_.algo == ConvAlgo::grouped;
       for (int64_t i = mine.begin; i < mine.end; ++i)
-        band(ctx, x, y, res, i / (bands * blocks), i % bands, i / bands % blocks, 0);
+        band(ctx, x, y, res, i / (bands * blocks), by_band ? i / blocks % bands : i % bands,
+             by_band ? i % blocks : i / bands % blocks, 0);
       return;
     }
     for (int64_t n = 0; n < s_.n; ++n) {
@@ -72,7 +77,7 @@ class ConvDepthwise final : public Op {
             int64_t band, int64_t block, int64_t x_base) const {
     const int64_t p0 = band * plan_.band_rows, p1 = std::min(s_.p, p0 + plan_.band_rows);
     if (inner_q_.end > inner_q_.begin)
-      for (int64_t p = p0; p < p1; ++p) run_of(ctx, x, y, res, n - x_base, n, block, kind_, {p, p + 1}, inner_q_);
+      for (int64_t p = p0; p < p1; ++p) run_of(ctx, x, y, res, n - x_base, n, block, inner_kind_, {p, p + 1}, inner_q_);
     for (int64_t q = 0; q < s_.q; ++q) {
       if (q == inner_q_.begin) q = inner_q_.end;
       if (q >= s_.q) break;
@@ -84,9 +89,9 @@ class ConvDepthwise final : public Op {
   void column(const RunContext& ctx, const TensorView& x, const TensorView& y, const TensorView& res, int64_t xn,
               int64_t n, int64_t block, int64_t p0, int64_t p1, int64_t q) const {
     const int64_t a = std::min(std::max(p0, inner_p_.begin), p1), b = std::max(a, std::min(p1, inner_p_.end));
-    for (int64_t p = p0; p < a; ++p) run_of(ctx, x, y, res, xn, n, block, dw_any, {p, p + 1}, {q, q + 1});
-    if (b > a) run_of(ctx, x, y, res, xn, n, block, dw_any, {a, b}, {q, q + 1});
-    for (int64_t p = b; p < p1; ++p) run_of(ctx, x, y, res, xn, n, block, dw_any, {p, p + 1}, {q, q + 1});
+    for (int64_t p = p0; p < a; ++p) run_of(ctx, x, y, res, xn, n, block, edge_kind_, {p, p + 1}, {q, q + 1});
+    if (b > a) run_of(ctx, x, y, res, xn, n, block, edge_kind_, {a, b}, {q, q + 1});
+    for (int64_t p = b; p < p1; ++p) run_of(ctx, x, y, res, xn, n, block, edge_kind_, {p, p + 1}, {q, q + 1});
   }
 
   // Outputs p x q, one of the two ranges being a single row or column. Taps outside the image are left out.
@@ -103,6 +108,7 @@ class ConvDepthwise final : public Op {
     t.rows = rows;
     t.nrows = s_.r;
     t.taps = s_.s;
+    t.group = s_.cg();
     t.s0 = 0;
     t.s1 = s_.s;
     while (t.s0 < t.s1 && iw + t.s0 * s_.dil_w < 0) ++t.s0;
@@ -131,7 +137,7 @@ class ConvDepthwise final : public Op {
   TensorRef x_, y_;
   Epilogue e_;
   PackedDepthwise packed_;
-  int kind_;
+  DwKind inner_kind_, edge_kind_;  // leaves: where all taps lie inside the image, and elsewhere
   Range inner_q_, inner_p_;
 };
 

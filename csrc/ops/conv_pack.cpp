@@ -70,12 +70,16 @@ PackedConv pack_conv(const ConvShape& s, const ConvPlan& plan, const KernelTable
 
 PackedDepthwise pack_depthwise(const ConvShape& s, const float* weight, const float* bias) {
   PackedDepthwise packed;
-  const int64_t blocks = ceil_div(s.k, kBlock);
-  packed.taps = s.r * s.s;
-  packed.weights = Arena(static_cast<size_t>(blocks * packed.taps * kBlock) * sizeof(float));
+  const int64_t cg = s.cg(), blocks = ceil_div(s.k, kBlock);
+  packed.steps = s.r * cg * s.s;
+  packed.weights = Arena(static_cast<size_t>(blocks * packed.steps * kBlock) * sizeof(float));
   for (int64_t k = 0; k < s.k; ++k)
-    for (int64_t t = 0; t < packed.taps; ++t)
-      packed.weights.data()[(k / kBlock * packed.taps + t) * kBlock + k % kBlock] = weight[k * packed.taps + t];
+    for (int64_t c = 0; c < cg; ++c)
+      for (int64_t r = 0; r < s.r; ++r)
+        for (int64_t t = 0; t < s.s; ++t) {
+          const int64_t d = c ^ (k % cg), step = k / kBlock * packed.steps + (r * cg + d) * s.s + t;
+          packed.weights.data()[step * kBlock + k % kBlock] = weight[((k * cg + c) * s.r + r) * s.s + t];
+        }
   if (!bias) return packed;
   packed.bias = Arena(static_cast<size_t>(blocks * kBlock) * sizeof(float));
   std::copy(bias, bias + s.k, packed.bias.data());
@@ -83,6 +87,8 @@ PackedDepthwise pack_depthwise(const ConvShape& s, const float* weight, const fl
 }
 
 DwKind depthwise_kind(const ConvShape& s) {
+  if (s.cg() > 1)
+    return s.s != 3 || s.dil_w > 1 || s.stride_w > 2 ? group_of_any : s.stride_w == 1 ? group_3s1 : group_3s2;
   const bool square = s.r == s.s && s.dil_h == 1 && s.dil_w == 1 && s.stride_h == s.stride_w && s.k == s.c;
   if (square && s.s == 3 && s.stride_w <= 2) return s.stride_w == 1 ? dw_3s1 : dw_3s2;
   if (square && s.s == 5 && s.stride_w <= 2) return s.stride_w == 1 ? dw_5s1 : dw_5s2;

@@ -46,11 +46,12 @@ PackedConv pack_conv(const ConvShape& shape, const ConvPlan& plan, const KernelT
 std::vector<Panel> make_panels(int64_t groups, int64_t c, int64_t k, int64_t taps, int64_t ob, int64_t px,
                                const KernelTable* kernels);
 
-// Depthwise weights: [block of 16 channels][r][s][16], zero beyond the last channel; biases likewise.
+// Depthwise weights: [block of 16 channels][r][s][16], those of narrow groups [block][r][d][s][16] with d as the leaf
+// says, zero beyond the last channel; biases likewise.
 struct PackedDepthwise {
   Arena weights, bias;
-  int64_t taps = 0;
-  const float* block(int64_t i) const { return weights.data() + i * taps * kBlock; }
+  int64_t steps = 0;  // R * channels of a group * S
+  const float* block(int64_t i) const { return weights.data() + i * steps * kBlock; }
   const float* block_bias(int64_t i) const { return bias.data() ? bias.data() + i * kBlock : nullptr; }
 };
 PackedDepthwise pack_depthwise(const ConvShape& shape, const float* weight, const float* bias);

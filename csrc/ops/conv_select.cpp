@@ -13,6 +13,7 @@ namespace {
 struct MachineProfile {
   double load_cycles = 0.5;        // a vector load or broadcast, against one cycle a multiply-add of full width
   double latency_cycles = 4;       // from one multiply-add into the next of the same sum
+  double turn_cycles = 0.33;       // a vector's lanes exchanged: three ports serve it and the multiply-adds together
   double tile_cycles = 40;         // entering, leaving and storing a tile
   double weight_bytes_cycle = 6;   // transformed weights streamed from memory
   double scratch_bytes_cycle = 16; // transform traffic in L2
@@ -24,7 +25,7 @@ constexpr int64_t kScratchFloats = 128 * 1024;  // packed input of a band: half 
 constexpr int64_t kTileBytes = 512 * 1024;      // transformed tiles of a Winograd block: the same
 constexpr int64_t kSharedTiles = 56;            // up to so many tiles the team shares one block
 
-const char* const kNames[] = {"direct", "im2col", "pointwise", "depthwise", "winograd"};
+const char* const kNames[] = {"direct", "im2col", "pointwise", "depthwise", "grouped", "winograd"};
 
 // `scaled`: a pack applies scale and shift, channel after channel; what reads the input where it lies cannot.
 bool can_serve(ConvAlgo algo, const ConvShape& s, bool x_channels_last, bool scaled) {
@@ -37,6 +38,9 @@ bool can_serve(ConvAlgo algo, const ConvShape& s, bool x_channels_last, bool sca
       return s.pointwise() && x_channels_last;
     case ConvAlgo::depthwise:
       return s.groups == s.c && s.k % s.c == 0 && s.r * s.s <= kMaxTaps && x_channels_last && !scaled;
+    case ConvAlgo::grouped:
+      return s.cg() == s.kg() && (s.cg() == 2 || s.cg() == 4 || s.cg() == 8) && s.r * s.s <= kMaxTaps &&
+             x_channels_last && !scaled;
     case ConvAlgo::winograd:
       return s.r == 3 && s.s == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dil_h == 1 && s.dil_w == 1 &&
              s.groups == 1 && x_channels_last && !scaled;
@@ -88,10 +92,15 @@ double cold_cycles(const ConvPlan& plan) {
   return plan.cycles + static_cast<double>(plan.weight_bytes) / kProfile.weight_bytes_cycle;
 }
 
+// Groups of fewer than 16 output channels are computed together: their blocks would be mostly padding anyway.
+int64_t merged_groups(const ConvShape& s) {
+  int64_t merge = 1;
+  while (merge < s.groups && (merge * s.kg() < kBlock || s.groups % merge)) ++merge;
+  return merge;
+}
+
 void plan_direct(const ConvShape& s, const KernelTable* kernels, ConvPlan* plan) {
-  // Groups of fewer than 16 output channels are computed together: their blocks would be mostly padding anyway.
-  plan->merge = 1;
-  while (plan->merge < s.groups && (plan->merge * s.kg() < kBlock || s.groups % plan->merge)) ++plan->merge;
+  plan->merge = merged_groups(s);
   plan->scratch_px = s.c;
   const bool aliased = s.stride_w * s.c * 4 % 4096 == 0;
   if (aliased) plan->scratch_px += kBlock;
@@ -116,8 +125,7 @@ void plan_direct(const ConvShape& s, const KernelTable* kernels, ConvPlan* plan)
 
 void plan_pointwise(const ConvShape& s, const KernelTable* kernels, int64_t x_px, bool flat, bool scaled,
                     ConvPlan* plan) {
-  plan->merge = 1;
-  while (plan->merge < s.groups && (plan->merge * s.kg() < kBlock || s.groups % plan->merge)) ++plan->merge;
+  plan->merge = merged_groups(s);
   const bool vectors = s.p == 1 && s.q == 1;
   const int64_t length = vectors ? s.n : flat && s.stride_h == 1 && s.stride_w == 1 ? s.n * s.p * s.q : s.q;
   const double steps = static_cast<double>(s.cg() * plan->merge);
@@ -147,6 +155,29 @@ void plan_depthwise(const ConvShape& s, const KernelTable* kernels, ConvPlan* pl
   const int64_t vectors = s.n * s.p * s.q * s.r * s.s * round_up(s.k, kBlock) / kernels->width;
   plan->cycles = static_cast<double>(vectors) / kProfile.depthwise_share;
   plan->weight_bytes = 4 * s.k * s.r * s.s;
+}
+
+// Narrow groups: a block at a time, each input turned once for every channel of a group and tap, or for all taps of a row.
+void plan_grouped(const ConvShape& s, const KernelTable* kernels, ConvPlan* plan) {
+  plan->px = kernels->group_px;
+  plan->band_rows = std::min<int64_t>(8, s.p);
+  const int64_t tiles = ceil_div(s.q, kernels->group_px), vectors = kBlock / kernels->width;
+  const double pixels = static_cast<double>(ceil_div(s.q, std::max<int64_t>(1, tiles)));
+  const double step = std::max(pixels * (1 + kProfile.turn_cycles), kProfile.latency_cycles);
+  const double steps = static_cast<double>(s.r * s.s * s.cg() * vectors);
+  plan->cycles = (step * steps + kProfile.tile_cycles) * static_cast<double>(s.n * s.p * tiles * ceil_div(s.k, kBlock));
+  plan->weight_bytes = 4 * s.k * s.r * s.s * s.cg();
+}
+
+// Whether that beats computing groups together with zero weights between them.
+bool prefer_grouped(const ConvShape& s, const KernelTable* kernels, bool pointwise, int64_t x_px, bool flat) {
+  ConvPlan own, merged;
+  plan_grouped(s, kernels, &own);
+  if (pointwise)
+    plan_pointwise(s, kernels, x_px, flat, false, &merged);
+  else
+    plan_direct(s, kernels, &merged);
+  return cold_cycles(own) < cold_cycles(merged);
 }
 
 // Fills the Winograd part for output tiles of side m.
@@ -190,7 +221,7 @@ ConvPlan conv_select(const ConvShape& s, const KernelTable* kernels, const std::
   ConvPlan plan;
   std::string able;
   int forced = -1;
-  for (int i = 0; i < 5; ++i) {
+  for (int i = 0; i < kConvAlgos; ++i) {
     const ConvAlgo algo = static_cast<ConvAlgo>(i);
     if (!can_serve(algo, s, x_channels_last, scaled)) continue;
     if (wanted == kNames[i]) forced = i;
@@ -202,6 +233,9 @@ ConvPlan conv_select(const ConvShape& s, const KernelTable* kernels, const std::
     plan.algo = static_cast<ConvAlgo>(forced);
   } else if (s.c > 1 && can_serve(ConvAlgo::depthwise, s, x_channels_last, scaled)) {
     plan.algo = ConvAlgo::depthwise;
+  } else if (can_serve(ConvAlgo::grouped, s, x_channels_last, scaled) &&
+             prefer_grouped(s, kernels, can_serve(ConvAlgo::pointwise, s, x_channels_last, scaled), x_px, flat)) {
+    plan.algo = ConvAlgo::grouped;
   } else if (can_serve(ConvAlgo::pointwise, s, x_channels_last, scaled)) {
     plan.algo = ConvAlgo::pointwise;
   } else if (!strict && can_serve(ConvAlgo::winograd, s, x_channels_last, scaled) && s.c >= kBlock && s.k >= kBlock &&
@@ -216,6 +250,7 @@ ConvPlan conv_select(const ConvShape& s, const KernelTable* kernels, const std::
   if (plan.algo == ConvAlgo::im2col) plan_im2col(s, kernels, &plan);
   if (plan.algo == ConvAlgo::pointwise) plan_pointwise(s, kernels, x_px, flat, scaled, &plan);
   if (plan.algo == ConvAlgo::depthwise) plan_depthwise(s, kernels, &plan);
+  if (plan.algo == ConvAlgo::grouped) plan_grouped(s, kernels, &plan);
   return plan;
 }
 
@@ -228,6 +263,7 @@ std::unique_ptr<Op> make_conv(const ConvArgs& a) {
     case ConvAlgo::pointwise:
       return make_conv_pointwise(a);
     case ConvAlgo::depthwise:
+    case ConvAlgo::grouped:
       return make_conv_depthwise(a);
     case ConvAlgo::winograd:
       return make_conv_winograd(a);

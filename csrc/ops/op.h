@@ -85,7 +85,8 @@ struct Epilogue {
 };
 
 // The decisions for a convolution, made by conv_select, printed with the plan and never changed afterwards.
-enum class ConvAlgo : int { direct = 0, im2col, pointwise, depthwise, winograd };
+enum class ConvAlgo : int { direct = 0, im2col, pointwise, depthwise, grouped, winograd };
+constexpr int kConvAlgos = 6;
 struct ConvPlan {
   ConvAlgo algo = ConvAlgo::direct;
   int64_t ob = 1;           // blocks of 16 output channels in a tile

@@ -1,12 +1,23 @@
 // dw_run: a run of pixels x one block of a depthwise convolution (kernel_table.h has the contract). `at` is the first
 // pixel of a tile within its run.
 
-template <class V>
-static inline void dw_store(const DwRun* t, typename V::vec v, int64_t i, int j) {
-  const int64_t left = t->valid - j * V::width;
-  if (t->res) v = V::add(v, V::load_n(t->res + i * t->res_px + j * V::width, left));
-  if (t->clamp) v = V::min(V::set1(t->hi), V::max(V::set1(t->lo), v));
-  V::store_n(t->y + i * t->y_px + j * V::width, v, left);
+// Vector j of PX pixels. What `t` says is read before the first store, which the compiler must take for one into `t`.
+template <class V, int PX, bool WHOLE>
+static inline void dw_store(const DwRun* t, typename V::vec (&acc)[PX], int64_t at, int j) {
+  const int64_t left = t->valid - j * V::width, y_px = t->y_px;
+  if (t->res) {
+    const float* r = t->res + at * t->res_px + j * V::width;
+#pragma GCC unroll 16
+    for (int i = 0; i < PX; ++i) acc[i] = V::add(acc[i], get<V, WHOLE>(r + i * t->res_px, left));
+  }
+  if (t->clamp) {
+    const typename V::vec lo = V::set1(t->lo), hi = V::set1(t->hi);
+#pragma GCC unroll 16
+    for (int i = 0; i < PX; ++i) acc[i] = V::min(hi, V::max(lo, acc[i]));
+  }
+  float* y = t->y + at * y_px + j * V::width;
+#pragma GCC unroll 16
+  for (int i = 0; i < PX; ++i) put<V, WHOLE>(y + i * y_px, acc[i], left);
 }
 
 // Any filter, any stride, any dilation, a clipped run of taps: the edges of the image and unusual shapes.
@@ -14,12 +25,12 @@ struct dw_general {
   template <class V, int PX, bool WHOLE>
   static inline void tile(const DwRun* t, int64_t at) {
     constexpr int NV = kBlock / V::width;
-    typename V::vec acc[PX][NV];
+    typename V::vec acc[NV][PX];
 #pragma GCC unroll 16
     for (int j = 0; j < NV; ++j) {
       const typename V::vec b = t->bias ? V::load(t->bias + j * V::width) : V::zero();
 #pragma GCC unroll 16
-      for (int i = 0; i < PX; ++i) acc[i][j] = b;
+      for (int i = 0; i < PX; ++i) acc[j][i] = b;
     }
     for (int64_t r = 0; r < t->nrows; ++r) {
       if (!t->rows[r]) continue;
@@ -32,15 +43,13 @@ struct dw_general {
 #pragma GCC unroll 16
           for (int i = 0; i < PX; ++i) {
             const float* p = x + i * t->x_px + j * V::width;
-            acc[i][j] = V::fma(WHOLE ? V::load(p) : V::load_n(p, t->valid - j * V::width), wv, acc[i][j]);
+            acc[j][i] = V::fma(get<V, WHOLE>(p, t->valid - j * V::width), wv, acc[j][i]);
           }
         }
       }
     }
 #pragma GCC unroll 16
-    for (int i = 0; i < PX; ++i)
-#pragma GCC unroll 16
-      for (int j = 0; j < NV; ++j) dw_store<V>(t, acc[i][j], at + i, j);
+    for (int j = 0; j < NV; ++j) dw_store<V, PX, WHOLE>(t, acc[j], at, j);
   }
 };
 
@@ -66,7 +75,7 @@ struct dw_fixed {
         for (int s = 0; s < S; ++s) w[s] = V::load(t->w + (r * S + s) * kBlock + j * V::width);
 #pragma GCC unroll 32
         for (int e = 0; e < NX; ++e) {
-          const typename V::vec v = WHOLE ? V::load(x) : V::load_n(x, left);
+          const typename V::vec v = get<V, WHOLE>(x, left);
           x += t->x_tap;
 #pragma GCC unroll 16
           for (int s = 0; s < S; ++s)
@@ -74,8 +83,7 @@ struct dw_fixed {
               acc[(e - s) / ST] = V::fma(v, w[s], acc[(e - s) / ST]);
         }
       }
-#pragma GCC unroll 16
-      for (int i = 0; i < PX; ++i) dw_store<V>(t, acc[i], at + i, j);
+      dw_store<V, PX, WHOLE>(t, acc, at, j);
     }
   }
 };

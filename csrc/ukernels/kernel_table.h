@@ -62,12 +62,18 @@ using ConvTileFn = void (*)(const ConvTile*);
 //   y[i][j] = clamp(bias[j] + sum over r < nrows, s0 <= s < s1 of rows[r][i * x_px + s * x_tap + j] * w[r][s][j]
 //                   + res[i][j], lo, hi)
 // The special forms know S and the stride (x_px == stride * x_tap), run all taps and load each input of a tile once.
+// The group forms, in tiles of up to group_px, serve groups of `group` = 2, 4 or 8 channels in and out:
+//   y[i][j] = clamp(bias[j] + sum over r, d < group, s of rows[r][i * x_px + s * x_tap + (j ^ d)] * w[r][d][s][j]
+//                   + res[i][j], lo, hi)
+// so that w[r][d][s][j] holds output channel j's weight for input channel j ^ d of its block; `valid` is a multiple of
+// `group`. Their special forms load each input of a tile once per d.
 struct DwRun {
   const float* const* rows;      // null: padding, skipped
   int64_t nrows, taps;           // taps: S, the row length of w
+  int64_t group;                 // channels in a group; read by the group forms
   int64_t s0, s1;
   int64_t x_px, x_tap;
-  const float* w;                // [nrows][taps][16]
+  const float* w;                // [nrows][taps][16]; of groups [nrows][group][taps][16]
   float* y;
   int64_t y_px;
   const float* bias;             // 16 floats or null
@@ -79,7 +85,7 @@ struct DwRun {
   int64_t px;
 };
 using DwRunFn = void (*)(const DwRun*);
-enum DwKind { dw_any = 0, dw_3s1, dw_3s2, dw_5s1, dw_5s2, dw_kinds };
+enum DwKind { dw_any = 0, dw_3s1, dw_3s2, dw_5s1, dw_5s2, group_of_any, group_3s1, group_3s2, dw_kinds };
 
 // Winograd F(M x M, 3x3): tiles of (M+2)^2 inputs, `c` channels.
 // input:  v[(i*A + j) * v_pos + ch] = (B^T d B)[i][j], A = M+2; rows[i] null or columns outside [col0, col1): zero.
@@ -234,7 +240,7 @@ struct KernelTable {
   void (*set_counters)(Counters*);  // for the calling thread; null ends counting. No-op in the plain form.
   ConvTileFn conv[kMaxOb + 1][kMaxPx + 1];  // [OB][PX], null where there is no such tile
   DwRunFn dw[dw_kinds];
-  int dw_px;  // pixels in the longest depthwise tile
+  int dw_px, group_px;  // pixels in the longest depthwise tile, in the longest of the group forms
   WinoInFn wino_in[5];  // [M], M = 2 and 4
   WinoOutFn wino_out[5];
   ActFn act[static_cast<int>(Act::count)];

@@ -3,8 +3,9 @@
 #include "simd/counting.h"
 
 #include "conv_tile.inl"
-#include "conv_depthwise.inl"
 #include "tail.inl"
+#include "conv_depthwise.inl"
+#include "conv_group.inl"
 #include "copy.inl"
 #include "vmath.inl"
 #include "act.inl"
@@ -29,9 +30,12 @@ static inline KernelTable make_table(const char* isa) {
   if constexpr (isa_##tag == isa_id) fill_conv<V, ob, px>(&t);
 #define CNNKERN_DW(px, tag) \
   if constexpr (isa_##tag == isa_id) fill_dw<V, px>(&t);
+#define CNNKERN_GROUP(px, tag) \
+  if constexpr (isa_##tag == isa_id) fill_group<V, px>(&t);
 #include "kernels.def"
 #undef CNNKERN_CONV
 #undef CNNKERN_DW
+#undef CNNKERN_GROUP
   t.wino_in[2] = wino_in<V, 2>;
   t.wino_in[4] = wino_in<V, 4>;
   t.wino_out[2] = wino_out<V, 2>;

@@ -32,6 +32,12 @@ def problems(draw, algo: str):
         if draw(st.booleans()):  # one of the forms for a known filter
             kernel = (draw(st.sampled_from([3, 5])),) * 2
             stride, dilation = (draw(st.sampled_from([1, 2])),) * 2, (1, 1)
+    elif algo == "grouped":
+        groups, depth = draw(st.integers(1, 17)), draw(st.sampled_from([2, 4, 8]))
+        c = k = groups * depth
+        if draw(st.booleans()):  # a form for a known filter
+            kernel, stride = (kernel[0], 3), (stride[0], draw(st.sampled_from([1, 2])))
+            dilation = (dilation[0], 1)
     if algo in ("direct", "im2col", "pointwise") and draw(st.booleans()):
         groups = draw(st.sampled_from([2, 4, 6]))
         c, k = groups * draw(st.sampled_from([1, 3, 8])), groups * draw(st.sampled_from([1, 3, 9, 20]))
@@ -45,7 +51,11 @@ def problems(draw, algo: str):
 @st.composite
 def decisions(draw, algo: str):
     """Parts of a plan that are legal for any shape."""
-    made = {"ob": draw(st.integers(1, 4))} if algo != "depthwise" else {"band_rows": draw(st.integers(1, 9))}
+    made = (
+        {"ob": draw(st.integers(1, 4))}
+        if algo not in ("depthwise", "grouped")
+        else {"band_rows": draw(st.integers(1, 9))}
+    )
     if algo == "direct":
         made.update(band_rows=draw(st.integers(1, 5)), band_images=1)
     if algo == "winograd":

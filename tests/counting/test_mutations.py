@@ -115,7 +115,14 @@ def test_it_is_found_in_the_layer_where_it_lies_and_in_no_other(isa, fault, plan
     assert [layer.name for layer in layers if not layer.agrees] == [hit]
 
 
-KERNELS = {"direct": (5, 5), "im2col": (3, 3), "depthwise": (3, 3), "winograd": (3, 3), "pointwise": (1, 1)}
+KERNELS = {
+    "direct": (5, 5),
+    "im2col": (3, 3),
+    "depthwise": (3, 3),
+    "grouped": (3, 3),
+    "winograd": (3, 3),
+    "pointwise": (1, 1),
+}
 # Pointwise convolution pads nothing; only direct convolution packs halos, and Winograd's tiles have theirs.
 WHERE = [(dropped_tail, algo) for algo in KERNELS]
 WHERE += [(extra_pad, algo) for algo in KERNELS if algo != "pointwise"]
@@ -125,7 +132,7 @@ WHERE += [(doubled_halo, "direct"), (doubled_halo, "winograd")]
 @pytest.mark.parametrize(("fault", "algo"), WHERE, ids=[f"{fault.__name__}-{algo}" for fault, algo in WHERE])
 def test_in_every_algorithm(isa, algo, fault, plant, count):
     c = k = 20
-    groups = c if algo == "depthwise" else 1
+    groups = {"depthwise": c, "grouped": c // 4}.get(algo, 1)
     pad = ((1, 1), (1, 1)) if algo != "pointwise" else ((0, 0), (0, 0))
     spec = ops.Conv2dSpec((1, 1), pad, (1, 1), groups, "relu", algo=algo)
     x, weight = np.zeros((2, c, 15, 17), np.float32), np.zeros((k, c // groups, *KERNELS[algo]), np.float32)

@@ -48,11 +48,13 @@ MUST_SERVE = {
     "im2col": conv2d(prologue=True),
     "pointwise": conv2d(kernel=(1, 1), plain=True, padded=False, kinds=["dense"], prologue=True),
     "depthwise": conv2d(kinds=["depthwise"]),
+    "grouped": conv2d(kinds=["narrow"]),
     "winograd": conv2d(kernel=(3, 3), plain=True, kinds=["dense"]),
 }
 MAY_REFUSE = {
     "pointwise": conv2d(kernel=(1, 1), prologue=True),
     "depthwise": conv2d(prologue=True),
+    "grouped": conv2d(kinds=["narrow", "grouped"], prologue=True),
     "winograd": conv2d(kernel=(3, 3), prologue=True),
 }
 
@@ -90,6 +92,8 @@ def test_forced_algorithm_is_right_or_refuses(engine, algo, data):
         ("winograd", (4, 3, 3, 3), {"dilation": 2}),
         ("pointwise", (4, 3, 3, 3), {}),
         ("depthwise", (4, 3, 3, 3), {}),
+        ("grouped", (4, 3, 3, 3), {}),
+        ("grouped", (6, 1, 3, 3), {"groups": 3}),
     ],
 )
 def test_algorithm_that_cannot_serve_says_what_can(engine, algo, weight, spec):
@@ -114,6 +118,10 @@ LARGER = [
     ops.Conv2dSpec(1, 2, groups=72, activation="silu"), ((1, 72, 29, 30), (72, 1, 5, 5), (72,), None),
     ops.Conv2dSpec(2, 1, groups=40, activation="relu6"), ((1, 40, 57, 57), (80, 1, 3, 3), (80,), None),
     ops.Conv2dSpec(1, 1, groups=8), ((1, 64, 14, 14), (128, 8, 3, 3), None, None),
+    ops.Conv2dSpec(1, 1, groups=32, activation="relu"), ((1, 128, 57, 55), (128, 4, 3, 3), (128,), (1, 128, 57, 55)),
+    ops.Conv2dSpec(2, 1, groups=17), ((2, 136, 29, 57), (136, 8, 3, 3), (136,), None),
+    ops.Conv2dSpec(1, 2, groups=33, activation="silu"), ((1, 66, 31, 17), (66, 2, 5, 5), None, None),
+    ops.Conv2dSpec(groups=15), ((2, 60, 14, 15), (60, 4, 1, 1), (60,), None),
     ops.Conv2dSpec((1, 1), ((0, 0), (3, 3))), ((1, 48, 17, 17), (33, 48, 1, 7), None, None),
     ops.Conv2dSpec(1, 1, algo="winograd"), ((1, 512, 14, 14), (40, 512, 3, 3), None, None),
     ops.Conv2dSpec(1, 1, algo="winograd"), ((2, 20, 57, 55), (30, 20, 3, 3), (30,), None),
@@ -195,6 +203,7 @@ NONFINITE = [
     (ops.Conv2dSpec(2, 2, algo="direct", activation="relu"), ((1, 3, 12, 12), (8, 3, 5, 5))),
     (ops.Conv2dSpec(), ((1, 33, 5, 5), (17, 33, 1, 1))),
     (ops.Conv2dSpec(1, 1, groups=9), ((1, 9, 8, 8), (9, 1, 3, 3))),
+    (ops.Conv2dSpec(1, 1, groups=5), ((1, 20, 8, 9), (20, 4, 3, 3))),
     (ops.LinearSpec(), ((3, 50), (20, 50))),
     (ops.Pool2dSpec("max", 3, 2, 1), ((1, 19, 9, 9),)),
     (ops.Pool2dSpec("max", 2, return_indices=True), ((1, 3, 9, 9),)),

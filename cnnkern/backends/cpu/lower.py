@@ -152,7 +152,7 @@ def _conv(low, shape, tensors, arrays, spec, algo, decision) -> Lowered:
         {name: None if a is None else _dense(a) for name, a in arrays.items()},
     )
     name = {"winograd": f"winograd_f{plan['m']}x3"}.get(plan["algo"], plan["algo"])
-    lanes = 16 if plan["algo"] == "depthwise" else 16 * plan["ob"]
+    lanes = 16 * plan["ob"]
     return Lowered(
         [call], f"f32_conv_{name}_{plan['px']}x{lanes}", _shown(plan), why, plan["cycles"], plan["weight_bytes"]
     )
@@ -193,6 +193,7 @@ def _shown(plan: Mapping[str, Any]) -> dict[str, Any]:
         "im2col": ("algo", "ob", "px"),
         "pointwise": ("algo", "ob", "px", "merge"),
         "depthwise": ("algo", "px", "band_rows"),
+        "grouped": ("algo", "px", "band_rows"),
         "winograd": ("algo", "m", "ob", "px", "tile_block", "shared", "scratch_px"),
     }[plan["algo"]]
     return {key: plan[key] for key in keys}

@@ -71,6 +71,12 @@ struct Verbs {
     *lo = _mm256_permute2f128_ps(l, h, 0x20);
     *hi = _mm256_permute2f128_ps(l, h, 0x31);
   }
+  // f(turn), turn(a) being a with lane j ^ d in lane j; 0 <= d < 8.
+  template <class F>
+  static inline void with_turn(int64_t d, F f) {
+    const __m256i from = _mm256_xor_si256(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32((int)d));
+    f([from](vec a) { return _mm256_permutevar8x32_ps(a, from); });
+  }
   static inline vec select_lt(vec a, vec b, vec x, vec y) {
     return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
   }

@@ -66,6 +66,13 @@ struct Verbs {
     *lo = _mm512_permutex2var_ps(a, l, b);
     *hi = _mm512_permutex2var_ps(a, _mm512_add_epi32(l, _mm512_set1_epi32(8)), b);
   }
+  // f(turn), turn(a) being a with lane j ^ d in lane j; 0 <= d < 16.
+  template <class F>
+  static inline void with_turn(int64_t d, F f) {
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i from = _mm512_xor_si512(lanes, _mm512_set1_epi32((int)d));
+    f([from](vec a) { return _mm512_permutexvar_ps(from, a); });
+  }
   // a < b ? x : y, lane by lane.
   static inline vec select_lt(vec a, vec b, vec x, vec y) {
     return _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), x);

@@ -2,7 +2,7 @@
 // Values are computed as well, so a counted run is a real run. Included inside an ISA's namespace.
 //
 // What stays uncounted: constants (zero, set1), what only picks bits or lanes (abs, with_sign, head, exponent, mantissa,
-// keep_n, zip), pointer work, prefetches, and whatever the compiler keeps on the stack.
+// keep_n, zip, with_turn), pointer work, prefetches, and whatever the compiler keeps on the stack.
 
 static thread_local Counters* counters = nullptr;
 
@@ -97,6 +97,10 @@ struct counting {
     return B::load_or(p, n, other);
   }
   static inline void zip(vec a, vec b, vec* lo, vec* hi) { B::zip(a, b, lo, hi); }
+  template <class F>
+  static inline void with_turn(int64_t d, F f) {
+    B::with_turn(d, f);
+  }
   static inline vec select_lt(vec a, vec b, vec x, vec y) {
     counters->max += width;
     return B::select_lt(a, b, x, y);

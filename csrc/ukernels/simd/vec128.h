@@ -81,6 +81,18 @@ struct Verbs {
     *lo = vec{a[0], b[0], a[1], b[1]};
     *hi = vec{a[2], b[2], a[3], b[3]};
   }
+  template <int D>
+  static inline vec turned(vec a) {
+    return vec{a[0 ^ D], a[1 ^ D], a[2 ^ D], a[3 ^ D]};
+  }
+  // f(turn), turn(a) being a with lane j ^ d in lane j; 0 <= d < 4. SSE2 shuffles know their lanes when compiled.
+  template <class F>
+  static inline void with_turn(int64_t d, F f) {
+    if (d == 0) f([](vec a) { return a; });
+    if (d == 1) f([](vec a) { return turned<1>(a); });
+    if (d == 2) f([](vec a) { return turned<2>(a); });
+    if (d == 3) f([](vec a) { return turned<3>(a); });
+  }
   static inline vec select_lt(vec a, vec b, vec x, vec y) { return pick(a < b, x, y); }
   static inline float reduce_add(vec a) { return (a[0] + a[2]) + (a[1] + a[3]); }
   static inline float reduce_max(vec a) {

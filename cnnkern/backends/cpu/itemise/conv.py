@@ -32,6 +32,7 @@ from .items import (
 )
 
 CLAMP = Counts(max=2)
+BY_BLOCK = ("depthwise", "grouped")  # 16 channels at a time, without panels, and without the taps beside the image
 
 
 def items(step: Step, isa: str, width: int) -> Items:
@@ -61,14 +62,14 @@ def pixels(conv: Conv) -> int:
 
 def stored_lanes(conv: Conv, isa: str) -> int:
     """Lanes that a pixel's output channels take."""
-    if conv.algo == "depthwise":
+    if conv.algo in BY_BLOCK:
         return round_up(conv.k, BLOCK)
     return sum(p.lanes * p.count for p in _panels(conv, isa))
 
 
 def post_lanes(conv: Conv, isa: str, width: int) -> int:
     """The same in an activation's own pass, which goes panel by panel."""
-    if conv.algo == "depthwise":
+    if conv.algo in BY_BLOCK:
         return conv.k // BLOCK * BLOCK + round_up(conv.k % BLOCK, width)
     return sum(round_up(p.valid, width) * p.count for p in _panels(conv, isa))
 
@@ -79,8 +80,8 @@ def _panels(conv: Conv, isa: str):
 
 def taps(conv: Conv) -> int:
     """Pairs of an output pixel and a tap that are multiplied, of all images."""
-    rows = inside(*conv.rows) if conv.algo in ("direct", "depthwise") else conv.p * conv.r
-    columns = inside(*conv.columns) if conv.algo == "depthwise" else conv.q * conv.s
+    rows = inside(*conv.rows) if conv.algo in ("direct", *BY_BLOCK) else conv.p * conv.r
+    columns = inside(*conv.columns) if conv.algo in BY_BLOCK else conv.q * conv.s
     return conv.n * rows * columns
 
 
@@ -88,8 +89,7 @@ def _products(found: Items, conv: Conv, isa: str) -> None:
     done, depth = taps(conv), conv.c // conv.groups
     found.book(SKIPPED, Counts(fma=(pixels(conv) * conv.r * conv.s - done) * conv.k * depth))
     found.book(MERGED, Counts(fma=-done * conv.k * depth * (conv.merge - 1)))
-    deep = depth if conv.algo == "depthwise" else conv.depth
-    found.book(LANES, Counts(fma=-done * deep * (stored_lanes(conv, isa) - conv.k)))
+    found.book(LANES, Counts(fma=-done * conv.depth * (stored_lanes(conv, isa) - conv.k)))
 
 
 def _fetching(found: Items, conv: Conv, isa: str, width: int) -> None:
@@ -106,7 +106,7 @@ def _fetching(found: Items, conv: Conv, isa: str, width: int) -> None:
         found.book(PACKING, _moved(conv_im2col.gathering(conv, width)))
     elif conv.algo == "pointwise":
         found.book(PACKING, _moved(conv_pointwise.packing(conv, width)))
-    elif conv.algo == "depthwise":
+    elif conv.algo in BY_BLOCK:
         found.book(PACKING, -1 * conv_depthwise.widening(conv))
     bare = conv._replace(epilogue=Epilogue(bias=conv.epilogue.bias))
     read = ALGORITHMS[conv.algo].tiles(bare, isa, width).bytes_read

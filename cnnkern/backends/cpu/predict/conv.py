@@ -14,6 +14,7 @@ ALGORITHMS = {
     "im2col": conv_im2col,
     "pointwise": conv_pointwise,
     "depthwise": conv_depthwise,
+    "grouped": conv_depthwise,
     "winograd": conv_winograd,
 }
 

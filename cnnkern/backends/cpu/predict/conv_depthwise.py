@@ -1,5 +1,8 @@
-"""Depthwise convolution: blocks of 16 channels. Where every tap of a column lies inside the image, tiles run along the
-row; the columns beside take their tiles downwards, within bands of rows, with the taps that remain."""
+"""Depthwise convolution, and that of groups of 2, 4 or 8 channels: blocks of 16 channels.
+
+Where every tap of a column lies inside the image, tiles run along the row; the columns beside take their tiles
+downwards, within bands of rows, with the taps that remain. A group of G channels is G passes over the taps.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import NamedTuple
 from ....ops.base import Counts
 from .conv_call import Conv
 from .geometry import BLOCK, ceil_div, inside, overlap, pieces
-from .tiles import DEPTHWISE_TILES, row_act
+from .tiles import DEPTHWISE_TILES, GROUPED_TILES, row_act
 
 
 class Sums(NamedTuple):
@@ -44,7 +47,9 @@ def along(conv: Conv, longest: int, first: int, end: int) -> Sums:
 
 
 def keeps_inputs(conv: Conv) -> bool:
-    """3x3 and 5x5 at stride 1 and 2 have a form of their own."""
+    """3x3 and 5x5 at stride 1 and 2 have a form of their own; among groups, filters 3 wide."""
+    if conv.algo == "grouped":
+        return conv.s == 3 and conv.stride_w in (1, 2) and conv.dil_w == 1
     square = conv.r == conv.s and conv.stride_h == conv.stride_w and conv.dil_h == conv.dil_w == 1
     return square and conv.s in (3, 5) and conv.stride_w in (1, 2) and conv.k == conv.c
 
@@ -77,7 +82,7 @@ def executed(conv: Conv, isa: str, width: int) -> Counts:
 
 
 def tiles(conv: Conv, isa: str, width: int) -> Counts:
-    longest = DEPTHWISE_TILES[isa]
+    longest = (GROUPED_TILES if conv.algo == "grouped" else DEPTHWISE_TILES)[isa]
     return _of(conv, along(conv, longest, *whole(*conv.columns)) + beside(conv, longest), width)
 
 
@@ -91,9 +96,10 @@ def _of(conv: Conv, t: Sums, width: int) -> Counts:
     e, blocks = conv.epilogue, ceil_div(conv.k, BLOCK)
     lanes = blocks * BLOCK
     stored = 4 * t.pixels * conv.k
-    read = 4 * lanes * (t.weights + t.tiles * e.bias) + 4 * conv.k * t.inputs + stored * e.residual
+    taps = 4 * (lanes * t.weights + conv.k * t.inputs)
+    read = conv.depth * taps + 4 * lanes * t.tiles * e.bias + stored * e.residual
     image = Counts(
-        fma=t.products * lanes,
+        fma=t.products * lanes * conv.depth,
         add=t.pixels * lanes * e.residual,
         max=2 * t.pixels * lanes * e.clamp,
         bytes_read=read,

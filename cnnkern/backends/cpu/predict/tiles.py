@@ -17,6 +17,7 @@ CONV_TILES = {
     "vec128": {1: 2, 2: 1},
 }
 DEPTHWISE_TILES = {"avx512": 8, "avx2": 6, "vec128": 2}  # pixels
+GROUPED_TILES = {"avx512": 14, "avx2": 10, "vec128": 6}
 REGISTERS = {"avx512": 32, "avx2": 16, "vec128": 16}
 
 # What a lane of each activation's vector form executes.
