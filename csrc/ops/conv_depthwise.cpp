@@ -28,8 +28,8 @@ class ConvDepthwise final : public Op {
     const int64_t blocks = ceil_div(s_.k, kBlock), bands = ceil_div(s_.p, plan_.band_rows);
     if (multiplier() == 1) {
       const Range mine = share(s_.n * bands * blocks, team.size(), team.rank());
-      // Channel blocks outermost within an image: neighbouring bands of a block share input rows in L1 or L2. Bands for
-      // groups, which stay longer with a block: the lines beside those it reads are still in L2 when their block comes.
+      // Channel blocks outermost within an image: neighbouring bands of a block share input rows in L1 or L2. For groups
+      // bands are: all blocks of a band read the same rows.
       const bool by_band = plan_.algo == ConvAlgo::grouped;
       for (int64_t i = mine.begin; i < mine.end; ++i)
         band(ctx, x, y, res, i / (bands * blocks), by_band ? i / blocks % bands : i % bands,
