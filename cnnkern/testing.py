@@ -128,7 +128,7 @@ def _stages(spec: FusedBlockSpec, shapes) -> list[tuple]:
 
 
 def _winograd_may_run(spec: Conv2dSpec, shapes, precision: str) -> bool:
-    fits = spec.stride == spec.dilation == (1, 1) and (not shapes or tuple(shapes[1][2:]) == (3, 3))
+    fits = spec.stride == spec.dilation == (1, 1) and (not shapes or tuple(shapes[1][2:]) in ((3, 3), (5, 5)))
     return fits and precision != "strict" and spec.algo in ("auto", "winograd")
 
 

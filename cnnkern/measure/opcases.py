@@ -108,7 +108,7 @@ def _pointwise(d: _Draw):
 
 
 def _winograd(d: _Draw):
-    return _conv(d, "winograd", kernel=(3, 3), stride=(1, 1), dilation=(1, 1), groups=1)
+    return _conv(d, "winograd", kernel=d.one(((3, 3), (5, 5))), stride=(1, 1), dilation=(1, 1), groups=1)
 
 
 def _fused_block(d: _Draw):

@@ -88,7 +88,7 @@ ConvPlan parse_plan(const py::dict& d, const ConvShape& s, const KernelTable* ke
   if (p.algo == ConvAlgo::depthwise) require(p.px == kernels->dw_px, "conv: no such tile");
   if (p.algo == ConvAlgo::grouped) require(p.px == kernels->group_px, "conv: no such tile");
   if (p.algo == ConvAlgo::winograd) {
-    require(p.m == 2 || p.m == 4, "conv: Winograd's m must be 2 or 4");
+    require(p.m == 2 || (p.m == 4 && s.r == 3), "conv: Winograd's m must be 2, or 4 with a 3x3 filter");
     require(p.tile_block >= 1 && p.scratch_px >= s.c && p.scratch_px <= s.c + 4096, "conv: bad Winograd block");
   }
   return p;

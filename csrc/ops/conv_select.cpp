@@ -42,8 +42,8 @@ bool can_serve(ConvAlgo algo, const ConvShape& s, bool x_channels_last, bool sca
       return s.cg() == s.kg() && (s.cg() == 2 || s.cg() == 4 || s.cg() == 8) && s.r * s.s <= kMaxTaps &&
              x_channels_last && !scaled;
     case ConvAlgo::winograd:
-      return s.r == 3 && s.s == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dil_h == 1 && s.dil_w == 1 &&
-             s.groups == 1 && x_channels_last && !scaled;
+      return s.r == s.s && (s.r == 3 || s.r == 5) && s.stride_h == 1 && s.stride_w == 1 && s.dil_h == 1 &&
+             s.dil_w == 1 && s.groups == 1 && x_channels_last && !scaled;
   }
   return false;
 }
@@ -182,7 +182,7 @@ bool prefer_grouped(const ConvShape& s, const KernelTable* kernels, bool pointwi
 
 // Fills the Winograd part for output tiles of side m.
 void plan_winograd(const ConvShape& s, const KernelTable* kernels, int64_t m, ConvPlan* plan) {
-  const int64_t a = m + 2, tiles = s.n * ceil_div(s.p, m) * ceil_div(s.q, m);
+  const int64_t a = m + s.r - 1, tiles = s.n * ceil_div(s.p, m) * ceil_div(s.q, m);
   plan->m = m;
   plan->scratch_px = s.c + (s.c * 4 % 4096 == 0 ? kBlock : 0);
   const int64_t per_tile = a * a * (s.c + s.k) * 4;
@@ -201,13 +201,13 @@ void plan_winograd(const ConvShape& s, const KernelTable* kernels, int64_t m, Co
   plan->weight_bytes = 4 * a * a * s.c * s.k;
 }
 
-// Winograd where its estimate beats direct convolution's; F(4,3) against F(2,3) likewise.
+// Winograd where its estimate beats direct convolution's; F(4,3) against F(2,3) likewise. 5x5 filters have F(2,5) alone.
 bool prefer_winograd(const ConvShape& s, const KernelTable* kernels, bool forced, ConvPlan* plan) {
   ConvPlan two = *plan, four = *plan, direct = *plan;
   plan_winograd(s, kernels, 2, &two);
-  plan_winograd(s, kernels, 4, &four);
+  if (s.r == 3) plan_winograd(s, kernels, 4, &four);
   plan_direct(s, kernels, &direct);
-  *plan = cold_cycles(two) < cold_cycles(four) ? two : four;
+  *plan = s.r != 3 || cold_cycles(two) < cold_cycles(four) ? two : four;
   plan->algo = ConvAlgo::winograd;
   return forced || cold_cycles(*plan) < 0.95 * cold_cycles(direct);
 }

@@ -1,4 +1,4 @@
-// Winograd F(2x2, 3x3) and F(4x4, 3x3): a block of tiles is transformed, multiplied position by position with the
+// Winograd F(2x2, 3x3), F(4x4, 3x3) and F(2x2, 5x5): a block of tiles is transformed, multiplied position by position with the
 // transformed weights, and transformed back, all within cache. Blocks go to the members of a team one each, or, where
 // there are few tiles and many channels, one block is shared and its products are split by position and panel.
 #include <algorithm>
@@ -9,21 +9,17 @@
 namespace cnnkern {
 namespace {
 
-// G of F(2, 3), points 0, 1, -1, infinity: rows are positions, columns filter taps.
-constexpr double kG2[4][3] = {{1, 0, 0}, {.5, .5, .5}, {.5, -.5, .5}, {0, 0, 1}};
-// G of F(4, 3), points 0, 3/4, -3/4, 3/2, -3/2, infinity: (1, x, x^2) over the product of x's distances to the others.
+// A filter of R taps, G g, at each point x but infinity: sum of x^k g[k], over the product of x's distances to the
+// others (for 0, 1, -1 with the signs that the input transform leaves out); at infinity, the last tap.
 constexpr double kNear = 2 * .5625 * (.5625 - 2.25), kFar = 2 * 2.25 * (2.25 - .5625);
-constexpr double kG4[6][3] = {{1 / (.5625 * 2.25), 0, 0},
-                              {1 / kNear, .75 / kNear, .5625 / kNear},
-                              {1 / kNear, -.75 / kNear, .5625 / kNear},
-                              {1 / kFar, 1.5 / kFar, 2.25 / kFar},
-                              {1 / kFar, -1.5 / kFar, 2.25 / kFar},
-                              {0, 0, 1}};
+constexpr double kPoints4[] = {0, 1, -1}, kScales4[] = {1, .5, .5};
+constexpr double kPoints6[] = {0, .75, -.75, 1.5, -1.5};
+constexpr double kScales6[] = {1 / (.5625 * 2.25), 1 / kNear, 1 / kNear, 1 / kFar, 1 / kFar};
 
 class ConvWinograd final : public Op {
  public:
   explicit ConvWinograd(const ConvArgs& a)
-      : s_(a.shape), plan_(a.plan), a_(a.plan.m + 2), x_(a.x), y_(a.y), e_(a.epilogue) {
+      : s_(a.shape), plan_(a.plan), a_(a.plan.m + a.shape.r - 1), x_(a.x), y_(a.y), e_(a.epilogue) {
     panels_ = make_panels(1, s_.c, s_.k, 1, plan_.ob, plan_.px, a.kernels);
     for (const Panel& p : panels_) position_floats_ += s_.c * p.ob * kBlock;
     transform_weights(a);
@@ -84,27 +80,33 @@ class ConvWinograd final : public Op {
       for (const Panel& p : panels_)
         for (int64_t c = channels.begin; c < channels.end; ++c)
           for (int64_t j = 0; j < p.valid; ++j)
-            transform_filter(a.weight + ((p.k0 + j) * s_.c + c) * 9,
+            transform_filter(a.weight + ((p.k0 + j) * s_.c + c) * s_.r * s_.s,
                              weights_.data() + p.offset + c * p.ob * kBlock + j);
     });
   }
 
   void transform_filter(const float* g, float* u) const {
-    double half[6][3];
+    const int64_t taps = s_.r;
+    double half[6][5];
     for (int64_t i = 0; i < a_; ++i)
-      for (int col = 0; col < 3; ++col) {
+      for (int64_t col = 0; col < taps; ++col) {
         half[i][col] = 0;
-        for (int k = 0; k < 3; ++k) half[i][col] += coefficient(i, k) * static_cast<double>(g[k * 3 + col]);
+        for (int64_t k = 0; k < taps; ++k) half[i][col] += coefficient(i, k) * static_cast<double>(g[k * taps + col]);
       }
     for (int64_t i = 0; i < a_; ++i)
       for (int64_t l = 0; l < a_; ++l) {
         double sum = 0;
-        for (int k = 0; k < 3; ++k) sum += half[i][k] * coefficient(l, k);
+        for (int64_t k = 0; k < taps; ++k) sum += half[i][k] * coefficient(l, k);
         u[(i * a_ + l) * position_floats_] = static_cast<float>(sum);
       }
   }
 
-  double coefficient(int64_t i, int k) const { return plan_.m == 2 ? kG2[i][k] : kG4[i][k]; }
+  double coefficient(int64_t i, int64_t k) const {
+    if (i == a_ - 1) return k == s_.r - 1;
+    double value = a_ == 4 ? kScales4[i] : kScales6[i];
+    for (int64_t n = 0; n < k; ++n) value *= a_ == 4 ? kPoints4[i] : kPoints6[i];
+    return value;
+  }
 
   void input(const RunContext& ctx, const TensorView& x, float* v, int64_t first, Range tiles) const {
     const float* rows[6];
@@ -121,7 +123,7 @@ class ConvWinograd final : public Op {
       in.v = v + (t - first) * v_px_;
       in.v_pos = v_pos_;
       in.c = s_.c;
-      ctx.kernels->wino_in[plan_.m](&in);
+      ctx.kernels->wino_in[a_](&in);
     }
   }
 
@@ -174,7 +176,7 @@ class ConvWinograd final : public Op {
       out.nrows = std::min(plan_.m, s_.p - p);
       out.ncols = std::min(plan_.m, s_.q - q);
       out.c = s_.k;
-      ctx.kernels->wino_out[plan_.m](&out);
+      ctx.kernels->wino_out[a_][plan_.m](&out);
       for (int64_t i = 0; i < out.nrows; ++i) e_.finish(ctx.kernels, out.y + i * y.sh, out.ncols, y.sw, s_.k);
     }
   }

@@ -1,6 +1,7 @@
 #include "program.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <mutex>
 
@@ -113,9 +114,11 @@ void Program::walk(const KernelTable* kernels, Context& context, const std::vect
     const size_t floats = static_cast<size_t>(own_floats() * images_);
     if (cut(i) && context.own.bytes() < floats * sizeof(float)) context.own = Arena(floats * sizeof(float));
   }
+  std::atomic<int64_t> tickets{0};  // of images that members take alone; a stretch's tickets follow the last one's
   run_team(threads_, [&](Team& team) {
     Lease lease(kernels, context, externals);
     Team alone(0, 1, nullptr);
+    int64_t first_ticket = 0;
     for (size_t i = begin; i < end;) {
       const size_t first = i, last = std::min(end, stretch_end(i));
       i = last;
@@ -125,11 +128,12 @@ void Program::walk(const KernelTable* kernels, Context& context, const std::vect
         for (size_t op = first; op < last; ++op)
           for (int64_t image = 0; image < images_; ++image) visit(op, lease.at(image, image * own_floats(), 0), team);
       } else {
+        // Whoever is free takes the next image: a member whose core is disturbed takes fewer. Each asks once in vain.
         const int64_t alone_images = images_ / team.size() * team.size();
-        const Range mine = share(alone_images, team.size(), team.rank());
-        for (int64_t image = mine.begin; image < mine.end; ++image)
+        for (int64_t image; (image = tickets.fetch_add(1) - first_ticket) < alone_images;)
           for (size_t op = first; op < last; ++op)
             visit(op, lease.at(image, team.rank() * own_floats(), team.rank() * own_workspace_), alone);
+        first_ticket += alone_images + team.size();
         team.barrier();
         for (int64_t image = alone_images; image < images_; ++image)
           for (size_t op = first; op < last; ++op) visit(op, lease.at(image, 0, 0), team);

@@ -87,8 +87,8 @@ struct DwRun {
 using DwRunFn = void (*)(const DwRun*);
 enum DwKind { dw_any = 0, dw_3s1, dw_3s2, dw_5s1, dw_5s2, group_of_any, group_3s1, group_3s2, dw_kinds };
 
-// Winograd F(M x M, 3x3): tiles of (M+2)^2 inputs, `c` channels.
-// input:  v[(i*A + j) * v_pos + ch] = (B^T d B)[i][j], A = M+2; rows[i] null or columns outside [col0, col1): zero.
+// Winograd: tiles of A x A inputs make M x M outputs, `c` channels.
+// input:  v[(i*A + j) * v_pos + ch] = (B^T d B)[i][j]; rows[i] null or columns outside [col0, col1): zero.
 struct WinoIn {
   const float* const* rows;      // A pointers to column 0 of the tile (which may lie outside when col0 > 0)
   int64_t x_px;                  // floats between columns
@@ -241,8 +241,8 @@ struct KernelTable {
   ConvTileFn conv[kMaxOb + 1][kMaxPx + 1];  // [OB][PX], null where there is no such tile
   DwRunFn dw[dw_kinds];
   int dw_px, group_px;  // pixels in the longest depthwise tile, in the longest of the group forms
-  WinoInFn wino_in[5];  // [M], M = 2 and 4
-  WinoOutFn wino_out[5];
+  WinoInFn wino_in[7];  // [A]: 4 and 6
+  WinoOutFn wino_out[7][5];  // [A][M]: (4, 2), (6, 2), (6, 4)
   ActFn act[static_cast<int>(Act::count)];
   CopyFn copy;
   void (*fill)(float* y, int64_t n, float value);

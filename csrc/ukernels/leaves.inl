@@ -36,10 +36,11 @@ static inline KernelTable make_table(const char* isa) {
 #undef CNNKERN_CONV
 #undef CNNKERN_DW
 #undef CNNKERN_GROUP
-  t.wino_in[2] = wino_in<V, 2>;
   t.wino_in[4] = wino_in<V, 4>;
-  t.wino_out[2] = wino_out<V, 2>;
-  t.wino_out[4] = wino_out<V, 4>;
+  t.wino_in[6] = wino_in<V, 6>;
+  t.wino_out[4][2] = wino_out<V, 4, 2>;
+  t.wino_out[6][2] = wino_out<V, 6, 2>;
+  t.wino_out[6][4] = wino_out<V, 6, 4>;
   fill_act<V>(&t);
   fill_eltwise<V>(&t);
   fill_norm<V>(&t);

@@ -1,13 +1,14 @@
-// Winograd F(2x2, 3x3) and F(4x4, 3x3) transforms of one tile, a vector of channels at a time (Lavin & Gray,
-// arXiv:1509.09308). F(4,3) interpolates at 0, 3/4, -3/4, 3/2, -3/2 and infinity: against the usual 0, 1, -1, 2, -2 its
-// errors are a third, its coefficients are still exact in float32, and it costs the same. The products in between are
-// ordinary conv_tile GEMMs.
+// Winograd transforms of one tile, a vector of channels at a time (Lavin & Gray, arXiv:1509.09308): A inputs a side make
+// M x M outputs of a filter of A - M + 1 taps a side. A = 4: F(2, 3), at the points 0, 1, -1 and infinity. A = 6: F(4, 3)
+// and F(2, 5), at 0, 3/4, -3/4, 3/2, -3/2 and infinity: against the usual 0, 1, -1, 2, -2 the errors are a third, the
+// coefficients are still exact in float32, and the cost is the same. The products in between are ordinary conv_tile
+// GEMMs.
 
-template <class V, int M>
+template <class V, int A>
 struct wino;
 
 template <class V>
-struct wino<V, 2> {
+struct wino<V, 4> {
   using vec = typename V::vec;
   // B^T d: 4 inputs -> 4. 4 additions.
   static inline void in(const vec (&d)[4], vec (&t)[4]) {
@@ -24,7 +25,7 @@ struct wino<V, 2> {
 };
 
 template <class V>
-struct wino<V, 4> {
+struct wino<V, 6> {
   using vec = typename V::vec;
   static constexpr float a = 0.75f, b = 1.5f, a2 = 0.5625f, b2 = 2.25f, a3 = 0.421875f, b3 = 3.375f;
   static constexpr float sum = a2 + b2, product = a2 * b2;  // x (x^2 - a^2) (x^2 - b^2) = x^5 - sum x^3 + product x
@@ -48,11 +49,16 @@ struct wino<V, 4> {
     y[2] = V::fma(V::set1(a2), s1, V::mul(V::set1(b2), s2));
     y[3] = V::fma(V::set1(a3), d1, V::fma(V::set1(b3), d2, m[5]));
   }
+  // A^T m: 6 products -> 2. 2 multiply-adds, 6 additions.
+  static inline void out(const vec (&m)[6], vec (&y)[2]) {
+    const vec s1 = V::add(m[1], m[2]), d1 = V::sub(m[1], m[2]), s2 = V::add(m[3], m[4]), d2 = V::sub(m[3], m[4]);
+    y[0] = V::add(V::add(m[0], s1), s2);
+    y[1] = V::fma(V::set1(a), d1, V::fma(V::set1(b), d2, m[5]));
+  }
 };
 
-template <class V, int M>
+template <class V, int A>
 static void wino_in(const WinoIn* t) {
-  constexpr int A = M + 2;
   using vec = typename V::vec;
   for (int64_t ch = 0; ch < t->c; ch += V::width) {
     const int64_t left = t->c - ch;
@@ -63,23 +69,22 @@ static void wino_in(const WinoIn* t) {
 #pragma GCC unroll 8
       for (int i = 0; i < A; ++i)
         d[i] = inside && t->rows[i] ? V::load_n(t->rows[i] + j * t->x_px + ch, left) : V::zero();
-      wino<V, M>::in(d, cols[j]);
+      wino<V, A>::in(d, cols[j]);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < A; ++i) {
       vec d[A], v[A];
 #pragma GCC unroll 8
       for (int j = 0; j < A; ++j) d[j] = cols[j][i];
-      wino<V, M>::in(d, v);
+      wino<V, A>::in(d, v);
 #pragma GCC unroll 8
       for (int j = 0; j < A; ++j) V::store_n(t->v + (i * A + j) * t->v_pos + ch, v[j], left);
     }
   }
 }
 
-template <class V, int M>
+template <class V, int A, int M>
 static void wino_out(const WinoOut* t) {
-  constexpr int A = M + 2;
   using vec = typename V::vec;
   for (int64_t ch = 0; ch < t->c; ch += V::width) {
     const int64_t left = t->c - ch;
@@ -89,13 +94,13 @@ static void wino_out(const WinoOut* t) {
       vec m[A];
 #pragma GCC unroll 8
       for (int i = 0; i < A; ++i) m[i] = V::load_n(t->m + (i * A + j) * t->m_pos + ch, left);
-      wino<V, M>::out(m, cols[j]);
+      wino<V, A>::out(m, cols[j]);
     }
     for (int i = 0; i < t->nrows; ++i) {
       vec m[A], y[M];
 #pragma GCC unroll 8
       for (int j = 0; j < A; ++j) m[j] = cols[j][i];
-      wino<V, M>::out(m, y);
+      wino<V, A>::out(m, y);
 #pragma GCC unroll 4
       for (int j = 0; j < M; ++j) {
         if (j >= t->ncols) break;

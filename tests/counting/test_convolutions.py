@@ -24,7 +24,7 @@ def problems(draw, algo: str):
     padding = tuple(draw(st.tuples(*[st.integers(0, 3)] * 2)) for _ in range(2))
     groups, c, k = 1, draw(CHANNELS), draw(st.one_of(CHANNELS, st.integers(60, 130)))
     if algo == "winograd":
-        kernel, stride, dilation = (3, 3), (1, 1), (1, 1)
+        kernel, stride, dilation = (draw(st.sampled_from([3, 5])),) * 2, (1, 1), (1, 1)
     elif algo == "pointwise":
         kernel, padding = (1, 1), ((0, 0), (0, 0))
     elif algo == "depthwise":
@@ -49,8 +49,8 @@ def problems(draw, algo: str):
 
 
 @st.composite
-def decisions(draw, algo: str):
-    """Parts of a plan that are legal for any shape."""
+def decisions(draw, algo: str, taps: int):
+    """Parts of a plan that are legal for any shape with so many taps in a filter's row."""
     made = (
         {"ob": draw(st.integers(1, 4))}
         if algo not in ("depthwise", "grouped")
@@ -59,7 +59,8 @@ def decisions(draw, algo: str):
     if algo == "direct":
         made.update(band_rows=draw(st.integers(1, 5)), band_images=1)
     if algo == "winograd":
-        made.update(m=draw(st.sampled_from([2, 4])), tile_block=draw(st.integers(1, 40)), shared=draw(st.booleans()))
+        m = draw(st.sampled_from([2, 4] if taps == 3 else [2]))
+        made.update(m=m, tile_block=draw(st.integers(1, 40)), shared=draw(st.booleans()))
     return draw(st.sampled_from([None, made]))
 
 
@@ -88,7 +89,8 @@ def scaled(draw, spec, operands):
 @given(data=st.data())
 def test_prediction_and_items(isa, algo, data, count, agree):
     spec, x, weight = data.draw(problems(algo))
-    (spec, operands), plan = data.draw(scaled(spec, data.draw(arrays(spec, x, weight)))), data.draw(decisions(algo))
+    plan = data.draw(decisions(algo, weight[3]))
+    spec, operands = data.draw(scaled(spec, data.draw(arrays(spec, x, weight))))
     memory = data.draw(st.sampled_from(["NCHW", "NHWC"]))
     for row in count(spec, operands, isa, data.draw(st.integers(1, 3)), memory=memory, decisions=plan):
         agree(row)

@@ -49,13 +49,13 @@ MUST_SERVE = {
     "pointwise": conv2d(kernel=(1, 1), plain=True, padded=False, kinds=["dense"], prologue=True),
     "depthwise": conv2d(kinds=["depthwise"]),
     "grouped": conv2d(kinds=["narrow"]),
-    "winograd": conv2d(kernel=(3, 3), plain=True, kinds=["dense"]),
+    "winograd": st.sampled_from([(3, 3), (5, 5)]).flatmap(lambda k: conv2d(kernel=k, plain=True, kinds=["dense"])),
 }
 MAY_REFUSE = {
     "pointwise": conv2d(kernel=(1, 1), prologue=True),
     "depthwise": conv2d(prologue=True),
     "grouped": conv2d(kinds=["narrow", "grouped"], prologue=True),
-    "winograd": conv2d(kernel=(3, 3), prologue=True),
+    "winograd": st.sampled_from([(3, 3), (5, 5)]).flatmap(lambda k: conv2d(kernel=k, prologue=True)),
 }
 
 
@@ -87,7 +87,8 @@ def test_forced_algorithm_is_right_or_refuses(engine, algo, data):
 @pytest.mark.parametrize(
     ("algo", "weight", "spec"),
     [
-        ("winograd", (4, 3, 5, 5), {}),
+        ("winograd", (4, 3, 3, 5), {}),
+        ("winograd", (4, 3, 7, 7), {}),
         ("winograd", (4, 3, 3, 3), {"stride": 2}),
         ("winograd", (4, 3, 3, 3), {"dilation": 2}),
         ("pointwise", (4, 3, 3, 3), {}),
@@ -125,6 +126,7 @@ LARGER = [
     ops.Conv2dSpec((1, 1), ((0, 0), (3, 3))), ((1, 48, 17, 17), (33, 48, 1, 7), None, None),
     ops.Conv2dSpec(1, 1, algo="winograd"), ((1, 512, 14, 14), (40, 512, 3, 3), None, None),
     ops.Conv2dSpec(1, 1, algo="winograd"), ((2, 20, 57, 55), (30, 20, 3, 3), (30,), None),
+    ops.Conv2dSpec(1, 2, algo="winograd"), ((1, 512, 13, 14), (40, 512, 5, 5), None, None),
     ops.Conv2dSpec(4, 2), ((1, 3, 224, 224), (16, 3, 11, 11), (16,), None),
     ops.LinearSpec("relu"), ((5, 1025), (333, 1025), (333,)),
     ops.LinearSpec(), ((1, 2048), (1000, 2048), None),

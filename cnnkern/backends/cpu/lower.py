@@ -151,7 +151,7 @@ def _conv(low, shape, tensors, arrays, spec, algo, decision) -> Lowered:
         },
         {name: None if a is None else _dense(a) for name, a in arrays.items()},
     )
-    name = {"winograd": f"winograd_f{plan['m']}x3"}.get(plan["algo"], plan["algo"])
+    name = {"winograd": f"winograd_f{plan['m']}x{shape['r']}"}.get(plan["algo"], plan["algo"])
     lanes = 16 * plan["ob"]
     return Lowered(
         [call], f"f32_conv_{name}_{plan['px']}x{lanes}", _shown(plan), why, plan["cycles"], plan["weight_bytes"]

@@ -154,14 +154,15 @@ def _weights(conv: Conv) -> int:
 
 
 def _winograd(found: Items, conv: Conv, isa: str, width: int) -> None:
-    side, tiles, k, c, m = conv.m + 2, winograd.tiles(conv), conv.k, conv.c, conv.m
+    side, tiles, k, c, m = winograd.side(conv), winograd.tiles(conv), conv.k, conv.c, conv.m
+    taps = conv.r * conv.s
     whole = tiles * m * m  # outputs of all tiles, those beyond the edge included
-    found.book(OVERHANG, Counts(fma=(pixels(conv) - whole) * 9 * c * k))
-    found.book(SAVING, Counts(fma=(whole * 9 - tiles * side * side) * c * k))
+    found.book(OVERHANG, Counts(fma=(pixels(conv) - whole) * taps * c * k))
+    found.book(SAVING, Counts(fma=(whole * taps - tiles * side * side) * c * k))
     found.book(LANES, Counts(fma=-tiles * side * side * c * (stored_lanes(conv, isa) - k)))
 
-    forth = winograd.FORWARD[m] * (-2 * side * tiles)
-    back = winograd.BACK[m] * -(tiles * side + conv.n * ceil_div(conv.q, m) * conv.p)
+    forth = winograd.forward_one(conv) * (-2 * side * tiles)
+    back = winograd.back_one(conv) * -(tiles * side + conv.n * ceil_div(conv.q, m) * conv.p)
     found.book(TRANSFORMS, forth * c + back * k)
     found.book(LANES, forth * (round_up(c, width) - c) + back * (round_up(k, width) - k))
     found.book(LANES, Counts(add=-pixels(conv) * (round_up(k, width) - k) * conv.epilogue.bias))
