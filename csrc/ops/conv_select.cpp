@@ -10,9 +10,10 @@ namespace cnnkern {
 namespace {
 
 // Fitted on AMD EPYC (Zen 4, 2 cores) on 2026-11-20 by `cnnkern bench resnet50 mobilenet_v2 vgg16` with each algorithm
-// forced; only ratios matter.
+// forced; load_share by `cnnkern regret --selector --threads 1`. Only ratios matter.
 struct MachineProfile {
   double load_cycles = 0.5;        // a vector load or broadcast, against one cycle a multiply-add of full width
+  double load_share = 0.15;        // of the loads' time that multiply-adds do not hide
   double latency_cycles = 4;       // from one multiply-add into the next of the same sum
   double turn_cycles = 0.33;       // a vector's lanes exchanged: three ports serve it and the multiply-adds together
   double tile_cycles = 40;         // entering, leaving and storing a tile
@@ -25,6 +26,9 @@ constexpr MachineProfile kProfile;
 constexpr int64_t kScratchFloats = 128 * 1024;  // packed input of a band: half a 1 MiB L2
 constexpr int64_t kTileBytes = 512 * 1024;      // transformed tiles of a Winograd block: the same
 constexpr int64_t kSharedTiles = 56;            // up to so many tiles the team shares one block
+// Unless there are so many tiles and so few weights, in bytes, that reading these for each of four blocks costs less
+// than a block too large for L2; likewise fitted by `cnnkern regret`.
+constexpr int64_t kOwnTiles = 28, kOwnWeightBytes = 5 << 19;
 
 const char* const kNames[] = {"direct", "im2col", "pointwise", "depthwise", "grouped", "winograd"};
 
@@ -61,8 +65,8 @@ double step_cycles(const KernelTable* kernels, int64_t length, int64_t blocks, i
     const int64_t tiles = ceil_div(length, longest), pixels = ceil_div(length, tiles);
     const double fma = static_cast<double>(pixels * width * vectors);
     const double load = static_cast<double>(pixels + width * vectors) * kProfile.load_cycles * 1.1;
-    total +=
-        static_cast<double>(tiles) * (std::max({fma, load, kProfile.latency_cycles}) + kProfile.tile_cycles / steps);
+    const double step = std::max({fma, load, kProfile.latency_cycles}) + kProfile.load_share * load;
+    total += static_cast<double>(tiles) * (step + kProfile.tile_cycles / steps);
     left -= width;
   }
   return total;
@@ -190,10 +194,12 @@ struct WinogradBlocks {
 
 int64_t winograd_tiles(const ConvShape& s, int64_t m) { return s.n * ceil_div(s.p, m) * ceil_div(s.q, m); }
 
-// What fits beside the weights in L2; what a team shares where tiles are few, or weights too many to read them often.
+// Blocks that fit beside the weights in L2, or one for the whole team where tiles are few or weights many.
 WinogradBlocks winograd_blocks(const ConvShape& s, int64_t m) {
   const int64_t a = m + 2, per_tile = a * a * (s.c + s.k) * 4;
-  if (winograd_tiles(s, m) <= kSharedTiles || a * a * s.c * s.k * 4 > 16 * 1024 * 1024) return {true, kSharedTiles};
+  const int64_t tiles = winograd_tiles(s, m), weight_bytes = a * a * s.c * s.k * 4;
+  const bool few = tiles <= kSharedTiles && (tiles < kOwnTiles || weight_bytes > kOwnWeightBytes);
+  if (few || weight_bytes > 16 * 1024 * 1024) return {true, kSharedTiles};
   return {false, std::min<int64_t>(kSharedTiles, std::max<int64_t>(14, kTileBytes / per_tile / 14 * 14))};
 }
 

@@ -127,6 +127,12 @@ class CpuBackend:
         """The processor that kept choices belong to."""
         return self._core.cpu_name()
 
+    @property
+    def cache_bytes(self) -> tuple[int, int]:
+        """Of a core's second-level cache and of the last one; common sizes where they are unknown."""
+        _, l2, l3 = self._core.cache_sizes()
+        return l2 or 1 << 20, l3 or 32 << 20
+
     def _lowering(self, graph, weights, precision, threads, layouts, decisions) -> tuple[Lowering, frozenset[str]]:
         """What lowers the nodes, and those that go image by image."""
         if precision not in PRECISIONS:

@@ -1,8 +1,9 @@
 """Trials: the candidates for a convolution race each other in one program, and the best is kept.
 
-Every candidate is a step of the same program with weights of its own, so that each round runs them in turns, on the
-same input, with the caches in the state that the other candidates leave: as warm as a network's other layers leave
-them. The steps are timed singly. A first lap finds those near the best, which then run in both orders.
+Every candidate is a step of the same program with weights of its own, so that each round runs them in turns. Before
+each, a sweep takes its share of the caches and the input is written anew: as in a network, where a layer's weights have
+left the caches since the last run, and the layer before has just left its output. The steps are timed singly. A first
+lap finds those near the best, which then run in both orders.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from ...graph.ir import Graph, Node, Param, Value
 from ...ops import ActivationSpec
+from ...ops.base import Shape
 from . import kept
 from .candidates import Problem
 
@@ -113,12 +115,16 @@ class _Field:
     def __init__(self, backend, problem: Problem, runners: Sequence[Trial], weights: dict[str, np.ndarray]):
         self._lanes = {f"lane{i}": trial for i, trial in enumerate(runners)}
         decisions = {name: trial.plan for name, trial in self._lanes.items()}
-        graph = _graph(problem, list(self._lanes))
+        # All sweeps of a round together are twice the last cache: what a round reads is gone when the next begins.
+        floats = max(backend.cache_bytes[0], 2 * backend.cache_bytes[1] // len(runners)) // 4
+        dust = np.ones((len(runners), problem.threads, floats // problem.threads), np.float32)
+        self._dust = {f"{name}.dust": swept for name, swept in zip(self._lanes, dust)}
+        graph = _graph(problem, list(self._lanes), dust.shape[1:])
         options = {"precision": problem.precision, "threads": problem.threads, "decisions": decisions}
         self._run = backend.compile(graph, weights, **options)
 
     def round(self, x: np.ndarray) -> None:
-        for row in self._run.profile(x):
+        for row in self._run.profile({"x": x, **self._dust}):
             if row["name"] in self._lanes:
                 self._lanes[row["name"]].times_ms.append(row["ms"])
 
@@ -129,7 +135,7 @@ class _Field:
             if step.name in self._lanes:
                 found[step.name] = fetch(step.outputs[0]).copy()
 
-        self._run.watch(x, keep)
+        self._run.watch({"x": x, **self._dust}, keep)
         return [(self._lanes[name], array) for name, array in found.items()]
 
 
@@ -144,21 +150,25 @@ def _judge(lanes: _Field, problem: Problem, x: np.ndarray) -> None:
             trial.wrong = f"error {found.error:.2g}, allowed {2 * found.tolerance:.2g}"
 
 
-def _graph(problem: Problem, names: list[str]) -> Graph:
-    """All of `names` as convolutions of the same input; what they read has just been written, as in a network."""
+def _graph(problem: Problem, names: list[str], dust: Shape) -> Graph:
+    """All of `names` as convolutions, each behind a sweep over its dust, and of an input just written."""
     graph = Graph("trial")
-    graph.inputs, x = ["x"], "x"
-    graph.values["x"] = Value("x", problem.x)
+    graph.values = {"x": Value("x", problem.x), **{f"{name}.dust": Value(f"{name}.dust", dust) for name in names}}
+    graph.inputs = list(graph.values)
     graph.params = {
         "weight": Param("weight", problem.weight, "conv_weight"),
         "bias": Param("bias", problem.weight[:1], "bias"),
     }
-    if not problem.planes:
-        x = "fresh"
-        graph.values[x] = Value(x, problem.x)
-        graph.nodes.append(Node(x, ActivationSpec("relu"), ("x",), (x,)))
     (shape,) = problem.spec.infer(problem.x, problem.weight, problem.weight[:1])
+
+    def relu(source: str, name: str) -> str:
+        graph.values[name] = Value(name, graph.shape(source))
+        graph.nodes.append(Node(name, ActivationSpec("relu"), (source,), (name,)))
+        return name
+
     for name in names:
+        relu(f"{name}.dust", f"{name}.sweep")
+        x = "x" if problem.planes else relu("x", f"{name}.x")
         graph.values[name] = Value(name, shape)
         graph.nodes.append(Node(name, problem.spec, (x, "weight", "bias"), (name,)))
     graph.outputs = names[-1:]
@@ -166,6 +176,7 @@ def _graph(problem: Problem, names: list[str]) -> Graph:
 
 
 def _arrays(problem: Problem) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The input and the weights."""
     random = np.random.default_rng(0)
     scale = np.float32((2 / max(1, np.prod(problem.weight[1:]))) ** 0.5)
     weight = random.standard_normal(problem.weight, np.float32) * scale
