@@ -119,7 +119,8 @@ class CpuBackend:
         shape = conv_shape(problem.spec, problem.x, problem.weight)
         pixel = 1 if problem.planes else round_up(problem.x[1], LANES)
         strict = problem.precision == "strict"
-        given = (self.isa, shape, problem.spec.algo, strict, not problem.planes, pixel, not problem.planes)
+        last = not problem.planes
+        given = (self.isa, shape, problem.spec.algo, strict, last, pixel, last, problem.scaled)
         return [shown(plan) for plan in self._core.conv_candidates(*given)]
 
     @property

@@ -160,6 +160,10 @@ def _graph(problem: Problem, names: list[str], dust: Shape) -> Graph:
         "bias": Param("bias", problem.weight[:1], "bias"),
     }
     (shape,) = problem.spec.infer(problem.x, problem.weight, problem.weight[:1])
+    constants = ["weight", "bias"]
+    if problem.scaled:
+        constants += ["", "scale", "shift"]
+        graph.params |= {name: Param(name, problem.x[1:2], "constant") for name in ("scale", "shift")}
 
     def relu(source: str, name: str) -> str:
         graph.values[name] = Value(name, graph.shape(source))
@@ -170,7 +174,7 @@ def _graph(problem: Problem, names: list[str], dust: Shape) -> Graph:
         relu(f"{name}.dust", f"{name}.sweep")
         x = "x" if problem.planes else relu("x", f"{name}.x")
         graph.values[name] = Value(name, shape)
-        graph.nodes.append(Node(name, problem.spec, (x, "weight", "bias"), (name,)))
+        graph.nodes.append(Node(name, problem.spec, (x, *constants), (name,)))
     graph.outputs = names[-1:]
     return graph
 
@@ -181,4 +185,7 @@ def _arrays(problem: Problem) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     scale = np.float32((2 / max(1, np.prod(problem.weight[1:]))) ** 0.5)
     weight = random.standard_normal(problem.weight, np.float32) * scale
     bias = random.standard_normal(problem.weight[0], np.float32)
-    return random.standard_normal(problem.x, np.float32), {"weight": weight, "bias": bias}
+    weights = {"weight": weight, "bias": bias}
+    if problem.scaled:
+        weights |= {name: random.standard_normal(problem.x[1], np.float32) for name in ("scale", "shift")}
+    return random.standard_normal(problem.x, np.float32), weights
