@@ -78,6 +78,9 @@ SETTINGS: dict[str, Setting] = {
         "CNNKERN_VERBOSE", 0, _count(0), "to stderr: 1 a line per step, 2 why each was chosen, 3 passes"
     ),
     "check": Setting("CNNKERN_CHECK", False, _flag, "compare every step with the float64 oracle"),
+    "cache": Setting(
+        "CNNKERN_CACHE", None, _text, "folder of what is kept between runs; unset: .cache/cnnkern at home"
+    ),
     "require_native": Setting(
         "CNNKERN_REQUIRE_NATIVE", False, _flag, "while building: a failed native build is an error"
     ),

@@ -223,6 +223,7 @@ class Model:
         backend: Any = None,
         precision: str | None = None,
         threads: int | None = None,
+        autotune: bool = False,
         **options: Any,
     ) -> Executable:
         """The network bound to one input shape, planned and packed by a backend.
@@ -232,6 +233,8 @@ class Model:
             backend: a name or a backend; default the fastest available.
             precision: "float32", "strict" (no Winograd or FFT), or what else the backend has; default the setting's.
             threads: default `cnnkern.get_num_threads()`.
+            autotune: measure what the backend may choose among and no earlier run has measured, and keep the best for
+                this machine; takes seconds. What is kept is used by every later plan.
             options: the backend's own.
 
         Returns:
@@ -243,6 +246,8 @@ class Model:
         if input_shape is None:
             input_shape = (1, *self.input_shape)
         shape = tuple(as_int(f"input_shape[{i}]", size, 0) for i, size in enumerate(input_shape))
+        if autotune:
+            options["autotune"] = True
         return self._compile(shape, self.graph.outputs, backend, precision, threads, **options)
 
     def _compile(self, shape: tuple, outputs: Sequence[str], backend, precision=None, threads=None, **options):

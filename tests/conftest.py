@@ -39,9 +39,12 @@ def pytest_report_header() -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def _elsewhere(tmp_path_factory):
-    """`python -c` imports from the working directory first: from the checkout it would not find what pip installed."""
+    """`python -c` imports from the working directory first: from the checkout it would not find what pip installed.
+    Nor do tests read what was kept for this machine."""
     before = os.getcwd()
-    os.chdir(tmp_path_factory.mktemp("elsewhere"))
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    os.chdir(elsewhere)
+    os.environ["CNNKERN_CACHE"] = str(elsewhere / "cache")
     yield
     os.chdir(before)
 

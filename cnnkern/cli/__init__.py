@@ -18,6 +18,8 @@ VERBS = {
     "run": "classify a picture",
     "verify": "compare every available backend with the float64 reference",
     "flops": "theory, predicted and executed (counted) operations per layer",
+    "autotune": "measure the selector's choices here and keep them for this machine",
+    "regret": "what the choices for convolutions cost against the best measured",
     "bench": "run networks on a photograph: checked, counted, timed, raced against other engines",
 }
 

@@ -165,6 +165,29 @@ NETWORK_RESULT = {
     "race": (HEAT, type(None)),
 }
 
+SHAPE_REGRET = {
+    "problem": str,
+    "precision": str,
+    "threads": int,
+    "chosen": dict,
+    "chosen_ms": NumberOrNull,
+    "best": dict,
+    "best_ms": NumberOrNull,
+    "regret": NumberOrNull,
+    "spread": Number,
+    "good": bool,
+    "candidates": [{"plan": dict, "time_ms": NumberOrNull, "rounds": int, "wrong": str}],
+}
+NETWORK_REGRET = {
+    "model": str,
+    "layers": int,
+    "shapes": int,
+    "chosen_ms": NumberOrNull,
+    "best_ms": NumberOrNull,
+    "regret": NumberOrNull,
+    "good": bool,
+}
+
 COMPARED = {
     "model": str,
     "batch": int,
@@ -204,6 +227,8 @@ KEYS: dict[str, dict[str, Any]] = {
     "verify": {"seed": int, "good": bool, "ops": [OP_VERDICT], "models": [NETWORK_VERDICT]},
     "flops": {"good": VERDICT, "models": [MODEL_ACCOUNT]},
     "bench": {"machine": MACHINE, "good": bool, "results": [NETWORK_RESULT]},
+    "regret": {"machine": MACHINE, "good": bool, "shapes": [SHAPE_REGRET], "networks": [NETWORK_REGRET]},
+    "autotune": {"machine": MACHINE, "file": str, "problems": int, "shapes": [SHAPE_REGRET]},
     "compare": {"old": str, "new": str, "good": bool, "rows": [COMPARED], "only_old": [str], "only_new": [str]},
     "race": {
         "command": str,

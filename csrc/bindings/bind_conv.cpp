@@ -216,6 +216,16 @@ py::dict py_conv_select(const std::string& isa, const py::dict& shape, const std
   return plan_dict(conv_select(parse_shape(shape), kernels, algo, strict, channels_last, x_px, flat, scaled));
 }
 
+py::list py_conv_candidates(const std::string& isa, const py::dict& shape, const std::string& algo, bool strict,
+                            bool channels_last, int64_t x_px, bool flat, bool scaled) {
+  const KernelTable* kernels = table_for(resolve_isa(isa), false);
+  py::list plans;
+  for (const ConvPlan& plan :
+       conv_candidates(parse_shape(shape), kernels, algo, strict, channels_last, x_px, flat, scaled))
+    plans.append(plan_dict(plan));
+  return plans;
+}
+
 void bind_conv(py::class_<Program>& program) {
   program.def("add_conv", &add_conv, py::arg("x"), py::arg("y"), py::arg("shape"), py::arg("plan"), py::arg("weight"),
               py::arg("bias") = py::none(), py::arg("residual") = py::none(), py::arg("act") = "",

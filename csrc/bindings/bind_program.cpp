@@ -147,6 +147,9 @@ void bind_program(py::module_& m) {
   m.def("conv_select", &py_conv_select, py::arg("isa"), py::arg("shape"), py::arg("algo"), py::arg("strict"),
         py::arg("channels_last"), py::arg("x_px"), py::arg("flat"), py::arg("scaled") = false,
         "The plan that conv_select makes for a convolution; ValueError where `algo` cannot serve it.");
+  m.def("conv_candidates", &py_conv_candidates, py::arg("isa"), py::arg("shape"), py::arg("algo"), py::arg("strict"),
+        py::arg("channels_last"), py::arg("x_px"), py::arg("flat"), py::arg("scaled") = false,
+        "The plans worth measuring for a convolution, conv_select's own first.");
 }
 
 }  // namespace cnnkern

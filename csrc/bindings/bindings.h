@@ -25,6 +25,8 @@ Act act_of(const std::string& name);
 
 py::dict py_conv_select(const std::string& isa, const py::dict& shape, const std::string& algo, bool strict,
                         bool channels_last, int64_t x_px, bool flat, bool scaled);
+py::list py_conv_candidates(const std::string& isa, const py::dict& shape, const std::string& algo, bool strict,
+                            bool channels_last, int64_t x_px, bool flat, bool scaled);
 
 void bind_machine(py::module_& m);                     // ISA, caches, peaks
 void bind_program(py::module_& m);                     // Program

@@ -52,6 +52,10 @@ std::unique_ptr<Op> make_fused_block(const FusedArgs&);
 // the number of threads.
 ConvPlan conv_select(const ConvShape& shape, const KernelTable* kernels, const std::string& wanted, bool strict,
                      bool x_channels_last, int64_t x_px, bool flat, bool scaled);
+// The plans worth measuring for it, conv_select's own first, each once: every algorithm that can serve (or the one
+// wanted), every tile family, Winograd with several blocks.
+std::vector<ConvPlan> conv_candidates(const ConvShape& shape, const KernelTable* kernels, const std::string& wanted,
+                                      bool strict, bool x_channels_last, int64_t x_px, bool flat, bool scaled);
 const char* algo_name(ConvAlgo algo);
 
 }  // namespace cnnkern

@@ -2,6 +2,7 @@
 // constants; never from the number of threads, so that a plan's bits and counts are the same for every team.
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "conv.h"
 
@@ -9,9 +10,10 @@ namespace cnnkern {
 namespace {
 
 // Fitted on AMD EPYC (Zen 4, 2 cores) on 2026-11-20 by `cnnkern bench resnet50 mobilenet_v2 vgg16` with each algorithm
-// forced; only ratios matter.
+// forced; load_share by `cnnkern regret --selector --threads 1`. Only ratios matter.
 struct MachineProfile {
   double load_cycles = 0.5;        // a vector load or broadcast, against one cycle a multiply-add of full width
+  double load_share = 0.15;        // of the loads' time that multiply-adds do not hide
   double latency_cycles = 4;       // from one multiply-add into the next of the same sum
   double turn_cycles = 0.33;       // a vector's lanes exchanged: three ports serve it and the multiply-adds together
   double tile_cycles = 40;         // entering, leaving and storing a tile
@@ -24,6 +26,9 @@ constexpr MachineProfile kProfile;
 constexpr int64_t kScratchFloats = 128 * 1024;  // packed input of a band: half a 1 MiB L2
 constexpr int64_t kTileBytes = 512 * 1024;      // transformed tiles of a Winograd block: the same
 constexpr int64_t kSharedTiles = 56;            // up to so many tiles the team shares one block
+// Unless there are so many tiles and so few weights, in bytes, that reading these for each of four blocks costs less
+// than a block too large for L2; likewise fitted by `cnnkern regret`.
+constexpr int64_t kOwnTiles = 28, kOwnWeightBytes = 5 << 19;
 
 const char* const kNames[] = {"direct", "im2col", "pointwise", "depthwise", "grouped", "winograd"};
 
@@ -60,8 +65,8 @@ double step_cycles(const KernelTable* kernels, int64_t length, int64_t blocks, i
     const int64_t tiles = ceil_div(length, longest), pixels = ceil_div(length, tiles);
     const double fma = static_cast<double>(pixels * width * vectors);
     const double load = static_cast<double>(pixels + width * vectors) * kProfile.load_cycles * 1.1;
-    total +=
-        static_cast<double>(tiles) * (std::max({fma, load, kProfile.latency_cycles}) + kProfile.tile_cycles / steps);
+    const double step = std::max({fma, load, kProfile.latency_cycles}) + kProfile.load_share * load;
+    total += static_cast<double>(tiles) * (step + kProfile.tile_cycles / steps);
     left -= width;
   }
   return total;
@@ -72,12 +77,14 @@ struct Tile {
   double cycles;
 };
 
-// The tile that takes the fewest cycles for lines of `length` pixels; `aliased` when tile pixels are a multiple of
-// 4 KiB apart, where more than 7 of them would not fit the ways of one L1 set.
-Tile best_tile(const KernelTable* kernels, int64_t length, int64_t channels, double steps, bool aliased) {
+// The tile that takes the fewest cycles for lines of `length` pixels, among those `only` blocks wide (0: any width);
+// `aliased` when tile pixels are a multiple of 4 KiB apart, where more than 7 of them would not fit the ways of one L1
+// set.
+Tile best_tile(const KernelTable* kernels, int64_t length, int64_t channels, double steps, bool aliased,
+               int64_t only = 0) {
   Tile best{1, 1, -1};
   for (int64_t ob = 1; ob <= kMaxOb; ++ob) {
-    if (!kernels->conv[ob][1]) continue;
+    if (!kernels->conv[ob][1] || (only && ob != only)) continue;
     int64_t px = 1;
     while (px < kMaxPx && kernels->conv[ob][px + 1]) ++px;
     if (aliased) px = std::min<int64_t>(px, 7);
@@ -99,13 +106,13 @@ int64_t merged_groups(const ConvShape& s) {
   return merge;
 }
 
-void plan_direct(const ConvShape& s, const KernelTable* kernels, ConvPlan* plan) {
+void plan_direct(const ConvShape& s, const KernelTable* kernels, ConvPlan* plan, int64_t only = 0) {
   plan->merge = merged_groups(s);
   plan->scratch_px = s.c;
   const bool aliased = s.stride_w * s.c * 4 % 4096 == 0;
   if (aliased) plan->scratch_px += kBlock;
   const double steps = static_cast<double>(s.r * s.s * s.cg() * plan->merge);
-  const Tile tile = best_tile(kernels, s.q, s.kg() * plan->merge, steps, false);
+  const Tile tile = best_tile(kernels, s.q, s.kg() * plan->merge, steps, false, only);
   plan->ob = tile.ob;
   plan->px = tile.px;
   const int64_t groups = s.groups / plan->merge;
@@ -124,7 +131,7 @@ void plan_direct(const ConvShape& s, const KernelTable* kernels, ConvPlan* plan)
 }
 
 void plan_pointwise(const ConvShape& s, const KernelTable* kernels, int64_t x_px, bool flat, bool scaled,
-                    ConvPlan* plan) {
+                    ConvPlan* plan, int64_t only = 0) {
   plan->merge = merged_groups(s);
   const bool vectors = s.p == 1 && s.q == 1;
   const int64_t length = vectors ? s.n : flat && s.stride_h == 1 && s.stride_w == 1 ? s.n * s.p * s.q : s.q;
@@ -132,7 +139,7 @@ void plan_pointwise(const ConvShape& s, const KernelTable* kernels, int64_t x_px
   // Scaled pixels are packed an odd number of cache lines apart: a tile's then spread over the sets of L1.
   plan->scratch_px = scaled ? (ceil_div(s.c, kBlock) | 1) * kBlock : 0;
   const bool aliased = !scaled && s.stride_w * x_px * 4 % 4096 == 0;
-  const Tile tile = best_tile(kernels, std::max<int64_t>(1, length), s.kg() * plan->merge, steps, aliased);
+  const Tile tile = best_tile(kernels, std::max<int64_t>(1, length), s.kg() * plan->merge, steps, aliased, only);
   plan->ob = tile.ob;
   plan->px = tile.px;
   const double lines = static_cast<double>(s.n * s.p * s.q) / static_cast<double>(std::max<int64_t>(1, length));
@@ -180,22 +187,37 @@ bool prefer_grouped(const ConvShape& s, const KernelTable* kernels, bool pointwi
   return cold_cycles(own) < cold_cycles(merged);
 }
 
+struct WinogradBlocks {
+  bool shared;    // by the whole team; else each member has blocks of its own
+  int64_t tiles;  // at most, of a block
+};
+
+int64_t winograd_tiles(const ConvShape& s, int64_t m) { return s.n * ceil_div(s.p, m) * ceil_div(s.q, m); }
+
+// Blocks that fit beside the weights in L2, or one for the whole team where tiles are few or weights many.
+WinogradBlocks winograd_blocks(const ConvShape& s, int64_t m) {
+  const int64_t a = m + s.r - 1, per_tile = a * a * (s.c + s.k) * 4;
+  const int64_t tiles = winograd_tiles(s, m), weight_bytes = a * a * s.c * s.k * 4;
+  const bool few = tiles <= kSharedTiles && (tiles < kOwnTiles || weight_bytes > kOwnWeightBytes);
+  if (few || weight_bytes > 16 * 1024 * 1024) return {true, kSharedTiles};
+  return {false, std::min<int64_t>(kSharedTiles, std::max<int64_t>(14, kTileBytes / per_tile / 14 * 14))};
+}
+
 // Fills the Winograd part for output tiles of side m.
-void plan_winograd(const ConvShape& s, const KernelTable* kernels, int64_t m, ConvPlan* plan) {
-  const int64_t a = m + s.r - 1, tiles = s.n * ceil_div(s.p, m) * ceil_div(s.q, m);
+void plan_winograd(const ConvShape& s, const KernelTable* kernels, int64_t m, WinogradBlocks in, ConvPlan* plan) {
+  const int64_t a = m + s.r - 1, tiles = winograd_tiles(s, m);
   plan->m = m;
   plan->scratch_px = s.c + (s.c * 4 % 4096 == 0 ? kBlock : 0);
-  const int64_t per_tile = a * a * (s.c + s.k) * 4;
-  const int64_t fit = std::min<int64_t>(kSharedTiles, std::max<int64_t>(14, kTileBytes / per_tile / 14 * 14));
-  plan->shared = tiles <= kSharedTiles || a * a * s.c * s.k * 4 > 16 * 1024 * 1024;
-  const int64_t block = std::max<int64_t>(1, plan->shared ? std::min(tiles, kSharedTiles) : fit);
+  plan->shared = in.shared;
+  const int64_t block = std::max<int64_t>(1, in.shared ? std::min(tiles, in.tiles) : in.tiles);
   // Private blocks come in fours, so that small teams share them evenly.
-  const int64_t blocks = plan->shared ? ceil_div(tiles, block) : round_up(ceil_div(tiles, block), 4);
+  const int64_t blocks = in.shared ? ceil_div(tiles, block) : round_up(ceil_div(tiles, block), 4);
   plan->tile_block = std::max<int64_t>(1, ceil_div(tiles, std::max<int64_t>(1, blocks)));
   const Tile tile = best_tile(kernels, plan->tile_block, s.k, static_cast<double>(s.c), false);
   plan->ob = tile.ob;
   plan->px = tile.px;
   const double products = static_cast<double>(a * a * s.c * std::max<int64_t>(1, blocks)) * tile.cycles;
+  const int64_t per_tile = a * a * (s.c + s.k) * 4;
   const double moved = static_cast<double>(tiles * (2 * per_tile + (a * a * s.c + m * m * s.k) * 4));
   plan->cycles = products + moved / kProfile.scratch_bytes_cycle;
   plan->weight_bytes = 4 * a * a * s.c * s.k;
@@ -204,12 +226,20 @@ void plan_winograd(const ConvShape& s, const KernelTable* kernels, int64_t m, Co
 // Winograd where its estimate beats direct convolution's; F(4,3) against F(2,3) likewise. 5x5 filters have F(2,5) alone.
 bool prefer_winograd(const ConvShape& s, const KernelTable* kernels, bool forced, ConvPlan* plan) {
   ConvPlan two = *plan, four = *plan, direct = *plan;
-  plan_winograd(s, kernels, 2, &two);
-  if (s.r == 3) plan_winograd(s, kernels, 4, &four);
+  plan_winograd(s, kernels, 2, winograd_blocks(s, 2), &two);
+  if (s.r == 3) plan_winograd(s, kernels, 4, winograd_blocks(s, 4), &four);
   plan_direct(s, kernels, &direct);
   *plan = s.r != 3 || cold_cycles(two) < cold_cycles(four) ? two : four;
   plan->algo = ConvAlgo::winograd;
   return forced || cold_cycles(*plan) < 0.95 * cold_cycles(direct);
+}
+
+bool same_choice(const ConvPlan& a, const ConvPlan& b) {
+  const auto choice = [](const ConvPlan& p) {
+    const bool winograd = p.algo == ConvAlgo::winograd;
+    return std::make_tuple(p.algo, p.ob, p.px, winograd ? p.m : 0, winograd ? p.tile_block : 0, winograd && p.shared);
+  };
+  return choice(a) == choice(b);
 }
 
 }  // namespace
@@ -252,6 +282,48 @@ ConvPlan conv_select(const ConvShape& s, const KernelTable* kernels, const std::
   if (plan.algo == ConvAlgo::depthwise) plan_depthwise(s, kernels, &plan);
   if (plan.algo == ConvAlgo::grouped) plan_grouped(s, kernels, &plan);
   return plan;
+}
+
+std::vector<ConvPlan> conv_candidates(const ConvShape& s, const KernelTable* kernels, const std::string& wanted,
+                                      bool strict, bool x_channels_last, int64_t x_px, bool flat, bool scaled) {
+  std::vector<ConvPlan> found{conv_select(s, kernels, wanted, strict, x_channels_last, x_px, flat, scaled)};
+  const auto offer = [&](ConvPlan plan, ConvAlgo algo) {
+    plan.algo = algo;
+    for (const ConvPlan& other : found)
+      if (same_choice(plan, other)) return;
+    found.push_back(plan);
+  };
+  const auto may = [&](ConvAlgo algo) {
+    return can_serve(algo, s, x_channels_last, scaled) && (wanted == "auto" || wanted == algo_name(algo));
+  };
+  for (int64_t ob = 1; ob <= kMaxOb; ++ob) {
+    if (!kernels->conv[ob][1]) continue;
+    ConvPlan direct, pointwise;
+    plan_direct(s, kernels, &direct, ob);
+    plan_pointwise(s, kernels, x_px, flat, scaled, &pointwise, ob);
+    // Wider than what there is to compute is the same panels again.
+    if (ob > 1 && ob > ceil_div(s.kg() * direct.merge, kBlock)) break;
+    if (may(ConvAlgo::direct)) offer(direct, ConvAlgo::direct);
+    if (may(ConvAlgo::pointwise)) offer(pointwise, ConvAlgo::pointwise);
+  }
+  ConvPlan plain;
+  plan_im2col(s, kernels, &plain);
+  if (may(ConvAlgo::im2col)) offer(plain, ConvAlgo::im2col);
+  ConvPlan depthwise, grouped;
+  plan_depthwise(s, kernels, &depthwise);
+  plan_grouped(s, kernels, &grouped);
+  if (may(ConvAlgo::depthwise)) offer(depthwise, ConvAlgo::depthwise);
+  if (may(ConvAlgo::grouped)) offer(grouped, ConvAlgo::grouped);
+  for (int64_t m : {2, 4}) {
+    if (!may(ConvAlgo::winograd) || (strict && wanted == "auto") || (m == 4 && s.r != 3)) break;
+    const int64_t fit = winograd_blocks(s, m).tiles;
+    for (const WinogradBlocks& blocks : {WinogradBlocks{true, kSharedTiles}, {false, fit}, {false, (fit + 1) / 2}}) {
+      ConvPlan plan;
+      plan_winograd(s, kernels, m, blocks, &plan);
+      offer(plan, ConvAlgo::winograd);
+    }
+  }
+  return found;
 }
 
 std::unique_ptr<Op> make_conv(const ConvArgs& a) {

@@ -15,14 +15,17 @@ from ...errors import UnsupportedError
 from ...graph import passes
 from ...graph.executor import Executable
 from ...graph.ir import Graph, Node, Param, Value
+from ...graph.memory import round_up
 from ...graph.plan import make_plan, new_step
 from ...graph.views import is_free, plan_views
 from ...ops.base import Spec
 from .. import reference, warn_once
+from . import kept
 from .buffers import LANES, Buffers
 from .calls import WEIGHTS
+from .candidates import Problem, shown
 from .edges import add_edges
-from .lower import Lowering, one_image
+from .lower import Lowering, conv_shape, one_image
 from .predict import predict
 from .runner import NativeRunner
 from .schedule import image_by_image, own_values
@@ -82,6 +85,7 @@ class CpuBackend:
         precision: str = "float32",
         threads: int | None = None,
         decisions: Mapping[str, Mapping[str, Any]] | None = None,
+        autotune: bool = False,
     ) -> Executable:
         """A batch-bound graph after this backend's passes -> an executable.
 
@@ -89,20 +93,65 @@ class CpuBackend:
             precision: "float32", or "strict": no Winograd.
             threads: of the team; default `cnnkern.get_num_threads()`.
             decisions: of an earlier plan (`graph.plan.load_decisions`), to be obeyed.
+            autotune: measure first what no earlier run has, and keep it; what is kept is taken in any case.
         """
+        if autotune and not decisions:
+            from .trial import tune
+
+            tune(self, dict(self.problems(graph, weights, precision=precision, threads=threads)).values())
         return self._compile(graph, weights, precision, threads, {}, decisions)
 
-    def _compile(self, graph, weights, precision, threads, layouts, decisions=None) -> Executable:
+    def problems(
+        self, graph: Graph, weights: Mapping[str, Any], *, precision: str = "float32", threads: int | None = None
+    ) -> list[tuple[str, Problem]]:
+        """The layers of a graph (as for `compile`) whose plan measuring may choose; array values do not matter."""
+        low, by_image = self._lowering(graph, weights, precision, threads, {}, {})
+        each, found = one_image(low), []
+        for node in low.graph.nodes:
+            free = is_free(low.graph, low.views, node)
+            lowered = None if free else (each if node.name in by_image else low).lower(node)
+            if lowered is not None and lowered.problem is not None:
+                found.append((node.name, lowered.problem))
+        return found
+
+    def candidates(self, problem: Problem) -> list[dict[str, Any]]:
+        """The decisions worth measuring for a problem, the selector's own first."""
+        shape = conv_shape(problem.spec, problem.x, problem.weight)
+        pixel = 1 if problem.planes else round_up(problem.x[1], LANES)
+        strict = problem.precision == "strict"
+        last = not problem.planes
+        given = (self.isa, shape, problem.spec.algo, strict, last, pixel, last, problem.scaled)
+        return [shown(plan) for plan in self._core.conv_candidates(*given)]
+
+    @property
+    def cpu(self) -> str:
+        """The processor that kept choices belong to."""
+        return self._core.cpu_name()
+
+    @property
+    def cache_bytes(self) -> tuple[int, int]:
+        """Of a core's second-level cache and of the last one; common sizes where they are unknown."""
+        _, l2, l3 = self._core.cache_sizes()
+        return l2 or 1 << 20, l3 or 32 << 20
+
+    def _lowering(self, graph, weights, precision, threads, layouts, decisions) -> tuple[Lowering, frozenset[str]]:
+        """What lowers the nodes, and those that go image by image."""
         if precision not in PRECISIONS:
             raise UnsupportedError(f"precision {precision!r}: the cpu backend has {', '.join(PRECISIONS)}")
         threads = config.get_num_threads() if threads is None else int(threads)
         graph = add_edges(graph, layouts, layouts)
         external = {name: layouts.get(name, "NCHW") for name in (*graph.inputs, *graph.outputs)}
         views = plan_views(graph, lanes=LANES)
-        low = Lowering(self._core, self.isa, graph, weights, views, Buffers(graph, views, external), precision)
-        by_image = image_by_image(low, decisions or {})
+        buffers = Buffers(graph, views, external)
+        low = Lowering(self._core, self.isa, graph, weights, views, buffers, precision, threads)
+        by_image = image_by_image(low, decisions)  # an order that what is kept does not change
         buffers = Buffers(graph, views, external, own_values(graph, views, by_image))
-        prepare = self._prepare(replace(low, buffers=buffers), by_image)
+        return replace(low, buffers=buffers, kept=kept.load(self.cpu, self.isa)), by_image
+
+    def _compile(self, graph, weights, precision, threads, layouts, decisions=None) -> Executable:
+        low, by_image = self._lowering(graph, weights, precision, threads, layouts, decisions or {})
+        graph, views, buffers, threads = low.graph, low.views, low.buffers, low.threads
+        prepare = self._prepare(low, by_image)
         memory = buffers.memory(threads)
         plan = make_plan(graph, weights, prepare, backend=self.name, decisions=decisions, views=views, memory=memory)
         program = self._core.Program(

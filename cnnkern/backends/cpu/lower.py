@@ -17,6 +17,7 @@ from ...graph.ir import Graph, Node
 from ...graph.views import View, concat_copies
 from .buffers import Buffers, Tensor
 from .calls import NativeCall
+from .candidates import Problem, shown
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Lowered:
     why: str = ""
     cycles: float = 0.0  # what the selector expects of one core, for one run of the calls
     weight_bytes: int = 0
+    problem: Problem | None = None  # of a convolution whose plan may be chosen by measuring
 
 
 @dataclass
@@ -42,13 +44,15 @@ class Lowering:
     views: Mapping[str, View]
     buffers: Buffers
     precision: str
+    threads: int = 1
+    kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # choices measured best, by Problem.key
     images: int | None = None  # lower for one image, to be run once for each of so many
 
     def lower(self, node: Node, decision: Mapping[str, Any] | None = None) -> Lowered | None:
         function = LOWERINGS.get(type(node.spec))
         if function is None:
             return None
-        lowered = function(self, node, decision) if function is conv2d else function(self, node)
+        lowered = function(self, node, decision) if function in (conv2d, linear) else function(self, node)
         if lowered is None:
             return None
         if not lowered.kernel.endswith(self.isa):
@@ -83,7 +87,7 @@ def one_image(low: Lowering) -> Lowering:
     """The same, for steps that run once for each image of the batch."""
     graph = low.graph.copy()
     graph.values = {n: replace(v, shape=(1, *v.shape[1:])) if v.shape else v for n, v in graph.values.items()}
-    return replace(low, graph=graph, images=low.buffers.images)
+    return replace(low, graph=graph, images=low.buffers.images, threads=1)
 
 
 def _activation(kind: str | None, param: float | None) -> dict[str, Any]:
@@ -114,7 +118,7 @@ def conv2d(low: Lowering, node: Node, decision=None) -> Lowered | None:
     return _conv(low, shape, {**low.in_out(node), "residual": residual}, arrays, spec, algo, decision)
 
 
-def linear(low: Lowering, node: Node) -> Lowered | None:
+def linear(low: Lowering, node: Node, decision=None) -> Lowered | None:
     """A 1x1 convolution over N pixels."""
     if not low.constant(node, 1, 2):
         return None
@@ -123,7 +127,7 @@ def linear(low: Lowering, node: Node) -> Lowered | None:
     shape = conv_shape(ops.Conv2dSpec(), (n, features, 1, 1), (*weight.shape, 1, 1))
     tensors = {**low.in_out(node), "residual": None}
     arrays = {"weight": weight, "bias": low.array(node, 2), "scale": None, "shift": None}
-    lowered = _conv(low, shape, tensors, arrays, node.spec, "pointwise", None)
+    lowered = _conv(low, shape, tensors, arrays, node.spec, "pointwise", decision)
     lowered.kernel = lowered.kernel.replace("conv_pointwise", "linear")
     return lowered
 
@@ -131,15 +135,20 @@ def linear(low: Lowering, node: Node) -> Lowered | None:
 def _conv(low, shape, tensors, arrays, spec, algo, decision) -> Lowered:
     x, scaled = tensors["x"], arrays["scale"] is not None
     flat = all(t.flat for t in tensors.values() if t is not None)
+    given = (low.isa, shape, algo, low.precision == "strict", x.channels_last, x.strides[2], flat, scaled)
     try:
-        plan = low.core.conv_select(
-            low.isa, shape, algo, low.precision == "strict", x.channels_last, x.strides[2], flat, scaled
-        )
+        plan = low.core.conv_select(*given)
     except ValueError as error:
         raise UnsupportedError(str(error)) from None
+    problem = Problem.of(shape, algo, low.precision, low.threads, not x.channels_last, scaled)
     why = "asked for" if algo != "auto" else "the selector's estimate"
     if decision:
         plan, why = {**plan, **decision}, "given with the plan"
+    elif problem.key in low.kept:
+        # One of today's candidates, or it was measured by other kernels than these.
+        best = (p for p in low.core.conv_candidates(*given) if shown(p) == low.kept[problem.key])
+        found = next(best, None)
+        plan, why = (found, "autotuned") if found else (plan, why)
     call = NativeCall(
         "add_conv",
         tensors,
@@ -152,10 +161,8 @@ def _conv(low, shape, tensors, arrays, spec, algo, decision) -> Lowered:
         {name: None if a is None else _dense(a) for name, a in arrays.items()},
     )
     name = {"winograd": f"winograd_f{plan['m']}x{shape['r']}"}.get(plan["algo"], plan["algo"])
-    lanes = 16 * plan["ob"]
-    return Lowered(
-        [call], f"f32_conv_{name}_{plan['px']}x{lanes}", _shown(plan), why, plan["cycles"], plan["weight_bytes"]
-    )
+    kernel = f"f32_conv_{name}_{plan['px']}x{16 * plan['ob']}"
+    return Lowered([call], kernel, shown(plan), why, plan["cycles"], plan["weight_bytes"], problem)
 
 
 def fused_block(low: Lowering, node: Node) -> Lowered | None:
@@ -184,19 +191,6 @@ def fused_block(low: Lowering, node: Node) -> Lowered | None:
         cycles=cycles,
         weight_bytes=weight_bytes,
     )
-
-
-def _shown(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """The decisions that matter for an algorithm."""
-    keys = {
-        "direct": ("algo", "ob", "px", "merge", "band_rows", "band_images", "scratch_px"),
-        "im2col": ("algo", "ob", "px"),
-        "pointwise": ("algo", "ob", "px", "merge"),
-        "depthwise": ("algo", "px", "band_rows"),
-        "grouped": ("algo", "px", "band_rows"),
-        "winograd": ("algo", "m", "ob", "px", "tile_block", "shared", "scratch_px"),
-    }[plan["algo"]]
-    return {key: plan[key] for key in keys}
 
 
 def _dense(array: np.ndarray) -> np.ndarray:
