@@ -7,6 +7,7 @@ import os
 
 import numpy as np
 import pytest
+from dying import die
 
 from cnnkern import models
 from cnnkern.measure import peers, schema
@@ -177,14 +178,8 @@ def test_an_isa_limit_is_for_the_process_alone():
 
 def test_a_process_that_dies_leaves_its_last_words():
     with pytest.raises(worker.EngineError, match="exit code 3") as caught:
-        worker.Worker("reference", TASK, _die)
+        worker.Worker("reference", TASK, die)
     assert "last words" in caught.value.details
-
-
-def _die(pipe, engine, task, log):
-    with open(log, "ab") as file:
-        file.write(b"last words")
-    os._exit(3)
 
 
 def test_an_engine_that_cannot_build_is_reported():
