@@ -139,7 +139,7 @@ class FusedBlockSpec(Spec):
 
     def stages(self, x, expand_weight, expand_bias, depthwise_weight, depthwise_bias=None, project_weight=None,
                project_bias=None, residual=None):  # fmt: skip
-        """The convolutions as (Conv2dSpec, weight, bias, residual), from shapes, arrays or names alike."""
+        """The convolutions as (Conv2dSpec, weight, bias, residual), from shapes or arrays alike."""
         wide = getattr(depthwise_weight, "shape", depthwise_weight)[0]
         expand = Conv2dSpec(activation=self.expand_activation)
         depthwise = Conv2dSpec(self.stride, self.padding, groups=wide, activation=self.depthwise_activation)

@@ -145,7 +145,8 @@ class CpuBackend:
         buffers = Buffers(graph, views, external)
         low = Lowering(self._core, self.isa, graph, weights, views, buffers, precision, threads)
         by_image = image_by_image(low, decisions)  # an order that what is kept does not change
-        buffers = Buffers(graph, views, external, own_values(graph, views, by_image))
+        if by_image:
+            buffers = Buffers(graph, views, external, own_values(graph, views, by_image))
         return replace(low, buffers=buffers, kept=kept.load(self.cpu, self.isa)), by_image
 
     def _compile(self, graph, weights, precision, threads, layouts, decisions=None) -> Executable:

@@ -33,9 +33,10 @@ NEAR_WEIGHTS_BYTES, NEAR_WEIGHTS_RATE, FAR_WEIGHTS_RATE = 32 << 20, 24.0, 8.0
 
 def image_by_image(low: Lowering, decisions: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
     """The names of the nodes that go image by image: those of `decisions` where it has any, else up to the best cut."""
-    nodes, images = _candidates(low), low.buffers.images
-    if images < 2 or not nodes:
+    images = low.buffers.images
+    if images < 2:
         return frozenset()
+    nodes = _candidates(low)
     if decisions:
         return frozenset(node.name for node in nodes if decisions.get(node.name, {}).get("images") == 1)
     each = one_image(low)
