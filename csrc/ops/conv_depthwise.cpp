@@ -1,6 +1,5 @@
-// Depthwise convolution, and that of groups of 2, 4 or 8 channels: one block of 16 channels at a time, in bands of rows.
-// Inside the image runs go along the row with all taps; the columns whose taps leave the image run downwards, with the
-// taps that remain.
+// Depthwise convolution, and that of groups of 2, 4 or 8 channels: bands of whole rows, one block of 16 channels at a
+// time. A member's rows are those that it has when the layers around split by pixels, so that they are in its caches.
 #include <algorithm>
 
 #include "conv.h"
@@ -13,47 +12,30 @@ class ConvDepthwise final : public Op {
  public:
   explicit ConvDepthwise(const ConvArgs& a)
       : s_(a.shape), plan_(a.plan), x_(a.x), y_(a.y), e_(a.epilogue),
-        packed_(pack_depthwise(a.shape, a.weight, a.bias)), inner_kind_(depthwise_kind(a.shape)),
-        edge_kind_(a.plan.algo == ConvAlgo::grouped ? group_of_any : dw_any) {
-    inner_q_ = inner(s_.q, s_.w, s_.s, s_.stride_w, s_.dil_w, s_.pad_l);
-    inner_p_ = inner(s_.p, s_.h, s_.r, s_.stride_h, s_.dil_h, s_.pad_t);
-  }
+        packed_(pack_depthwise(a.shape, a.weight, a.bias)), kind_(depthwise_kind(a.shape)),
+        blocks_(ceil_div(a.shape.k, kBlock)) {}
 
   // With a multiplier m, output channel k reads input channel k / m: the input is widened first, an image at a time.
   int64_t workspace_floats(int) const override { return multiplier() == 1 ? 0 : s_.h * s_.w * s_.k; }
 
   void run(const RunContext& ctx, Team& team) const override {
-    TensorView x = ctx(x_);
-    const TensorView y = ctx(y_), res = ctx(e_.residual);
-    const int64_t blocks = ceil_div(s_.k, kBlock), bands = ceil_div(s_.p, plan_.band_rows);
-    if (multiplier() == 1) {
-      const Range mine = share(s_.n * bands * blocks, team.size(), team.rank());
-      // Channel blocks outermost within an image: neighbouring bands of a block share input rows in L1 or L2. For groups
-      // bands are: all blocks of a band read the same rows.
-      const bool by_band = plan_.algo == ConvAlgo::grouped;
-      for (int64_t i = mine.begin; i < mine.end; ++i)
-        band(ctx, x, y, res, i / (bands * blocks), by_band ? i / blocks % bands : i % bands,
-             by_band ? i % blocks : i / bands % blocks, 0);
-      return;
-    }
+    const TensorView x = ctx(x_), y = ctx(y_), res = ctx(e_.residual);
+    if (multiplier() == 1) return rows(ctx, team, x, y, res);
     for (int64_t n = 0; n < s_.n; ++n) {
       if (n) team.barrier();
       const TensorView wide = widen(ctx, team, x, n);
       team.barrier();
-      const Range mine = share(bands * blocks, team.size(), team.rank());
-      for (int64_t i = mine.begin; i < mine.end; ++i) band(ctx, wide, y, res, n, i % bands, i / bands, n);
+      rows(ctx, team, wide, image(y, n), image(res, n));
     }
   }
 
  private:
   int64_t multiplier() const { return s_.k / s_.c; }
 
-  // Outputs [begin, end) all of whose taps lie inside the image.
-  static Range inner(int64_t outputs, int64_t size, int64_t taps, int64_t stride, int64_t dil, int64_t pad) {
-    const int64_t begin = std::min(outputs, ceil_div(std::max<int64_t>(pad, 0), stride));
-    const int64_t room = size - 1 + pad - (taps - 1) * dil;
-    const int64_t end = room < 0 ? begin : std::min(outputs, room / stride + 1);
-    return {begin, std::max(begin, end)};
+  static TensorView image(TensorView v, int64_t n) {
+    if (v.data) v.data = v.at(n, 0, 0);
+    v.n = 1;
+    return v;
   }
 
   TensorView widen(const RunContext& ctx, Team& team, const TensorView& x, int64_t n) const {
@@ -72,64 +54,38 @@ class ConvDepthwise final : public Op {
     return wide;
   }
 
-  // x_base: the image number that x's first image stands for.
-  void band(const RunContext& ctx, const TensorView& x, const TensorView& y, const TensorView& res, int64_t n,
-            int64_t band, int64_t block, int64_t x_base) const {
-    const int64_t p0 = band * plan_.band_rows, p1 = std::min(s_.p, p0 + plan_.band_rows);
-    if (inner_q_.end > inner_q_.begin)
-      for (int64_t p = p0; p < p1; ++p) run_of(ctx, x, y, res, n - x_base, n, block, inner_kind_, {p, p + 1}, inner_q_);
-    for (int64_t q = 0; q < s_.q; ++q) {
-      if (q == inner_q_.begin) q = inner_q_.end;
-      if (q >= s_.q) break;
-      column(ctx, x, y, res, n - x_base, n, block, p0, p1, q);
+  // A member's share of all blocks of all rows, row after row: bands of whole rows, and what is left of a row at the ends.
+  void rows(const RunContext& ctx, Team& team, const TensorView& x, const TensorView& y, const TensorView& res) const {
+    const Range mine = share(y.n * s_.p * blocks_, team.size(), team.rank());
+    for (int64_t at = mine.begin; at < mine.end;) {
+      const int64_t row = at / blocks_, n = row / s_.p, p = row % s_.p, first = at % blocks_, left = mine.end - at;
+      const int64_t whole = first ? 0 : std::min({left / blocks_, plan_.band_rows, s_.p - p, kMaxTaps / s_.r});
+      const Range blocks{first, whole ? blocks_ : std::min(blocks_, first + left)};
+      const Range band{p, p + std::max<int64_t>(1, whole)};
+      for (int64_t i = blocks.begin; i < blocks.end; ++i) block(ctx, x, y, res, n, band, i);
+      at += (band.end - band.begin) * (blocks.end - blocks.begin);
     }
   }
 
-  // Column q of rows [p0, p1): rows with all taps together, the others one by one.
-  void column(const RunContext& ctx, const TensorView& x, const TensorView& y, const TensorView& res, int64_t xn,
-              int64_t n, int64_t block, int64_t p0, int64_t p1, int64_t q) const {
-    const int64_t a = std::min(std::max(p0, inner_p_.begin), p1), b = std::max(a, std::min(p1, inner_p_.end));
-    for (int64_t p = p0; p < a; ++p) run_of(ctx, x, y, res, xn, n, block, edge_kind_, {p, p + 1}, {q, q + 1});
-    if (b > a) run_of(ctx, x, y, res, xn, n, block, edge_kind_, {a, b}, {q, q + 1});
-    for (int64_t p = b; p < p1; ++p) run_of(ctx, x, y, res, xn, n, block, edge_kind_, {p, p + 1}, {q, q + 1});
-  }
-
-  // Outputs p x q, one of the two ranges being a single row or column. Taps outside the image are left out.
-  void run_of(const RunContext& ctx, const TensorView& x, const TensorView& y, const TensorView& res, int64_t xn,
-              int64_t n, int64_t block, int kind, Range p, Range q) const {
-    const bool down = p.end - p.begin > 1;
-    const int64_t iw = q.begin * s_.stride_w - s_.pad_l, c0 = block * kBlock;
+  void block(const RunContext& ctx, const TensorView& x, const TensorView& y, const TensorView& res, int64_t n, Range p,
+             int64_t i) const {
+    DwBand t = packed_.band(s_, e_, i);
     const float* rows[kMaxTaps];
-    for (int64_t r = 0; r < s_.r; ++r) {
-      const int64_t ih = p.begin * s_.stride_h - s_.pad_t + r * s_.dil_h;
-      rows[r] = ih >= 0 && ih < s_.h ? x.at(xn, ih, 0) + iw * x.sw + c0 : nullptr;
-    }
-    DwRun t = {};
     t.rows = rows;
-    t.nrows = s_.r;
-    t.taps = s_.s;
-    t.group = s_.cg();
-    t.s0 = 0;
-    t.s1 = s_.s;
-    while (t.s0 < t.s1 && iw + t.s0 * s_.dil_w < 0) ++t.s0;
-    while (t.s1 > t.s0 && iw + (t.s1 - 1) * s_.dil_w >= s_.w) --t.s1;
-    t.x_tap = s_.dil_w * x.sw;
-    t.x_px = down ? s_.stride_h * x.sh : s_.stride_w * x.sw;
-    t.w = packed_.block(block);
-    t.y = y.at(n, p.begin, q.begin) + c0;
-    t.y_px = down ? y.sh : y.sw;
-    t.bias = packed_.block_bias(block);
-    t.lo = e_.lo;
-    t.hi = e_.hi;
-    t.clamp = e_.clamp;
-    t.valid = std::min<int64_t>(kBlock, s_.k - c0);
-    t.px = std::max(p.end - p.begin, q.end - q.begin);
-    if (res.data) {
-      t.res = res.at(n, p.begin, q.begin) + c0;
-      t.res_px = down ? res.sh : res.sw;
+    t.height = p.end - p.begin;
+    for (int64_t j = 0; j < t.height * s_.r; ++j) {
+      const int64_t ih = (p.begin + j / s_.r) * s_.stride_h - s_.pad_t + j % s_.r * s_.dil_h;
+      rows[j] = ih >= 0 && ih < s_.h ? x.at(n, ih, 0) - s_.pad_l * x.sw : nullptr;
     }
-    ctx.kernels->dw[kind](&t);
-    e_.finish(ctx.kernels, t.y, t.px, t.y_px, t.valid);
+    t.x_col = x.sw;
+    t.y = y.at(n, p.begin, 0) + t.channel;
+    t.y_px = y.sw;
+    t.y_row = y.sh;
+    if (res.data) t.res = res.at(n, p.begin, 0) + t.channel;
+    t.res_px = res.sw;
+    t.res_row = res.sh;
+    ctx.kernels->dw[kind_](&t);
+    for (int64_t r = 0; r < t.height; ++r) e_.finish(ctx.kernels, t.y + r * t.y_row, t.px, t.y_px, t.valid);
   }
 
   ConvShape s_;
@@ -137,8 +93,8 @@ class ConvDepthwise final : public Op {
   TensorRef x_, y_;
   Epilogue e_;
   PackedDepthwise packed_;
-  DwKind inner_kind_, edge_kind_;  // leaves: where all taps lie inside the image, and elsewhere
-  Range inner_q_, inner_p_;
+  DwKind kind_;
+  int64_t blocks_;
 };
 
 }  // namespace

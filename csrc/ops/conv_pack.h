@@ -1,6 +1,8 @@
 // Weights in the order the tiles read them: panels of up to `ob` blocks of 16 output channels, each one stream.
 #pragma once
 
+#include <algorithm>
+
 #include "op.h"
 
 namespace cnnkern {
@@ -53,10 +55,31 @@ struct PackedDepthwise {
   int64_t steps = 0;  // R * channels of a group * S
   const float* block(int64_t i) const { return weights.data() + i * steps * kBlock; }
   const float* block_bias(int64_t i) const { return bias.data() ? bias.data() + i * kBlock : nullptr; }
+
+  // Whole rows of block i with everything but their place: rows, y, res and height are the driver's to set.
+  DwBand band(const ConvShape& s, const Epilogue& e, int64_t i) const {
+    DwBand t = {};
+    t.channel = i * kBlock;
+    t.nrows = s.r;
+    t.taps = s.s;
+    t.group = s.cg();
+    t.stride = s.stride_w;
+    t.dil = s.dil_w;
+    t.col0 = s.pad_l;
+    t.col1 = s.pad_l + s.w;
+    t.w = block(i);
+    t.bias = block_bias(i);
+    t.lo = e.lo;
+    t.hi = e.hi;
+    t.clamp = e.clamp;
+    t.valid = std::min<int64_t>(kBlock, s.k - t.channel);
+    t.px = s.q;
+    return t;
+  }
 };
 PackedDepthwise pack_depthwise(const ConvShape& shape, const float* weight, const float* bias);
 
-// The leaf for windows whose taps all lie inside the image.
+// The leaf for a shape.
 DwKind depthwise_kind(const ConvShape& shape);
 
 // Walks the next panel a few lines per tile, so that it is in L2 when its turn comes.

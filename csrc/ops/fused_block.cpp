@@ -17,8 +17,8 @@ class FusedBlock final : public Op {
       : s_(a.depthwise.shape), x_(a.x), y_(a.y), residual_(a.residual), expand_(a.expand), filter_(a.depthwise),
         project_(a.project) {
     wide_px_ = wide_stride(s_.c);
-    in_cols_ = (s_.q - 1) * s_.stride_w + s_.s;
-    row_floats_ = in_cols_ * wide_px_;
+    cols_ = std::min(s_.w, (s_.q - 1) * s_.stride_w - s_.pad_l + s_.s);
+    row_floats_ = cols_ * wide_px_;
     halo_rows_ = std::max<int64_t>(0, s_.r - s_.stride_h);
   }
 
@@ -42,8 +42,8 @@ class FusedBlock final : public Op {
     m.rows = m.rank < members ? share(s_.p, members, m.rank) : Range{0, 0};
     for (m.n = 0; m.n < s_.n; ++m.n) {
       if (m.n) team.barrier();  // the last image's halos are still being read
-      if (m.above) expand_rows(m, std::max(first_row(m.rows.begin), part(m.rows.begin)), end_row(m.rows.begin), true);
-      if (m.below) expand_rows(m, first_row(m.rows.end), std::min(end_row(m.rows.end), part(m.rows.end)), true);
+      if (m.above) expand_halo(m, std::max(first_row(m.rows.begin), part(m.rows.begin)), end_row(m.rows.begin));
+      if (m.below) expand_halo(m, first_row(m.rows.end), std::min(end_row(m.rows.end), part(m.rows.end)));
       team.barrier();
       filter_rows(m);
     }
@@ -91,30 +91,22 @@ class FusedBlock final : public Op {
   int64_t part(int64_t p) const { return clip(p * s_.stride_h); }
   int64_t clip(int64_t row) const { return std::max<int64_t>(0, std::min(s_.h, row)); }
 
-  // Where a member finds, or puts, a wide row.
-  float* wide_row(const Member& m, int64_t row) const {
+  // A wide row that a neighbour reads too; null for the others.
+  float* halo(const Member& m, int64_t row) const {
     if (m.above && row < end_row(m.rows.begin))
       return m.halos + ((m.rank - 1) * halo_rows_ + row - first_row(m.rows.begin)) * row_floats_;
     if (m.below && row >= first_row(m.rows.end))
       return m.halos + (m.rank * halo_rows_ + row - first_row(m.rows.end)) * row_floats_;
-    return m.ring + row % s_.r * row_floats_;
+    return nullptr;
+  }
+  float* own(const Member& m, int64_t row) const { return m.ring + row % s_.r * row_floats_; }
+
+  void expand_row(const Member& m, int64_t row, float* to) const {
+    line(m.ctx->kernels, expand_, m.x.at(m.n, row, 0), m.x.sw, to, wide_px_, nullptr, 0, cols_);
   }
 
-  bool in_halo(const Member& m, int64_t row) const {
-    return (m.above && row < end_row(m.rows.begin)) || (m.below && row >= first_row(m.rows.end));
-  }
-
-  // Computes wide rows [begin, end), leaving out those that are in a halo unless `halo`.
-  void expand_rows(const Member& m, int64_t begin, int64_t end, bool halo) const {
-    const KernelTable* k = m.ctx->kernels;
-    const int64_t left = std::min(s_.pad_l, in_cols_), cols = std::min(s_.w, in_cols_ - left);
-    for (int64_t row = begin; row < end; ++row) {
-      if (!halo && in_halo(m, row)) continue;
-      float* to = wide_row(m, row);
-      if (left) k->fill(to, left * wide_px_, 0.0f);
-      line(k, expand_, m.x.at(m.n, row, 0), m.x.sw, to + left * wide_px_, wide_px_, nullptr, 0, cols);
-      if (left + cols < in_cols_) k->fill(to + (left + cols) * wide_px_, (in_cols_ - left - cols) * wide_px_, 0.0f);
-    }
+  void expand_halo(const Member& m, int64_t begin, int64_t end) const {
+    for (int64_t row = begin; row < end; ++row) expand_row(m, row, halo(m, row));
   }
 
   void filter_rows(const Member& m) const {
@@ -123,10 +115,15 @@ class FusedBlock final : public Op {
     int64_t done = first_row(m.rows.begin);
     for (int64_t p = m.rows.begin; p < m.rows.end; ++p) {
       const int64_t top = p * s_.stride_h - s_.pad_t, end = end_row(p + 1);
-      expand_rows(m, std::max(done, first_row(p)), end, false);
+      for (int64_t row = std::max(done, first_row(p)); row < end; ++row)
+        if (!halo(m, row)) expand_row(m, row, own(m, row));
       done = std::max(done, end);
       const float* rows[kMaxTaps];
-      for (int64_t r = 0; r < s_.r; ++r) rows[r] = top + r >= 0 && top + r < s_.h ? wide_row(m, top + r) : nullptr;
+      for (int64_t r = 0; r < s_.r; ++r) {
+        const int64_t row = top + r;
+        const float* shared = row < 0 || row >= s_.h ? nullptr : halo(m, row);
+        rows[r] = row < 0 || row >= s_.h ? nullptr : (shared ? shared : own(m, row)) - s_.pad_l * wide_px_;
+      }
       float* y = m.y.at(m.n, p, 0);
       const float* res = m.res.data ? m.res.at(m.n, p, 0) : nullptr;
       if (!project_.present) {
@@ -138,32 +135,20 @@ class FusedBlock final : public Op {
     }
   }
 
-  // One row of the depthwise filter over rows that are padded at both ends.
+  // One row of the depthwise filter.
   void filter(const KernelTable* k, const float* const* wide, float* y, int64_t y_px, const float* res,
               int64_t res_px) const {
-    const Epilogue& e = filter_.epilogue;
-    for (int64_t c0 = 0; c0 < s_.c; c0 += kBlock) {
-      const float* rows[kMaxTaps];
-      for (int64_t r = 0; r < s_.r; ++r) rows[r] = wide[r] ? wide[r] + c0 : nullptr;
-      DwRun t = {};
-      t.rows = rows;
-      t.nrows = s_.r;
-      t.taps = t.s1 = s_.s;
-      t.x_tap = wide_px_;
-      t.x_px = s_.stride_w * wide_px_;
-      t.w = filter_.packed.block(c0 / kBlock);
-      t.bias = filter_.packed.block_bias(c0 / kBlock);
-      t.y = y + c0;
+    for (int64_t i = 0; i < ceil_div(s_.c, kBlock); ++i) {
+      DwBand t = filter_.packed.band(s_, filter_.epilogue, i);
+      t.rows = wide;
+      t.x_col = wide_px_;
+      t.y = y + t.channel;
       t.y_px = y_px;
-      t.res = res ? res + c0 : nullptr;
+      t.res = res ? res + t.channel : nullptr;
       t.res_px = res_px;
-      t.lo = e.lo;
-      t.hi = e.hi;
-      t.clamp = e.clamp;
-      t.valid = std::min<int64_t>(kBlock, s_.c - c0);
-      t.px = s_.q;
+      t.height = 1;
       k->dw[filter_.kind](&t);
-      e.finish(k, t.y, t.px, y_px, t.valid);
+      filter_.epilogue.finish(k, t.y, t.px, y_px, t.valid);
     }
   }
 
@@ -198,7 +183,7 @@ class FusedBlock final : public Op {
   Lines expand_;
   Filter filter_;
   Lines project_;
-  int64_t wide_px_, in_cols_, row_floats_, halo_rows_;
+  int64_t wide_px_, cols_, row_floats_, halo_rows_;  // cols_: of a wide row, those that are read
 };
 
 }  // namespace

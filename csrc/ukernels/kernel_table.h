@@ -58,40 +58,45 @@ struct ConvTile {
 };
 using ConvTileFn = void (*)(const ConvTile*);
 
-// dw_run: `px` pixels x one block of a depthwise convolution, in ceil(px / dw_px) tiles of nearly equal length.
-//   y[i][j] = clamp(bias[j] + sum over r < nrows, s0 <= s < s1 of rows[r][i * x_px + s * x_tap + j] * w[r][s][j]
-//                   + res[i][j], lo, hi)
-// The special forms know S and the stride (x_px == stride * x_tap), run all taps and load each input of a tile once.
+// dw_band: `height` rows of `px` pixels x one block of a depthwise convolution, a row in ceil(px / dw_px) tiles of nearly
+// equal length. Output i of row p, over the taps inside the image (those of missing rows, and of columns outside
+// [col0, col1), are left out, not multiplied by zero):
+//   y[p][i][j] = clamp(bias[j] + sum over r < nrows, s < taps of x(p, r)[(i * stride + s * dil) * x_col + j] * w[r][s][j]
+//                      + res[p][i][j], lo, hi),   x(p, r) = rows[p * nrows + r] + channel
+// The special forms know S, the stride and dil = 1; they load each input of a tile once.
 // The group forms, in tiles of up to group_px, serve groups of `group` = 2, 4 or 8 channels in and out:
-//   y[i][j] = clamp(bias[j] + sum over r, d < group, s of rows[r][i * x_px + s * x_tap + (j ^ d)] * w[r][d][s][j]
-//                   + res[i][j], lo, hi)
+//   y[p][i][j] = clamp(bias[j] + sum over r, d < group, s of x(p, r)[(i * stride + s * dil) * x_col + (j ^ d)] * w[r][d][s][j]
+//                      + res[p][i][j], lo, hi)
 // so that w[r][d][s][j] holds output channel j's weight for input channel j ^ d of its block; `valid` is a multiple of
 // `group`. Their special forms load each input of a tile once per d.
-struct DwRun {
-  const float* const* rows;      // null: padding, skipped
-  int64_t nrows, taps;           // taps: S, the row length of w
-  int64_t group;                 // channels in a group; read by the group forms
-  int64_t s0, s1;
-  int64_t x_px, x_tap;
-  const float* w;                // [nrows][taps][16]; of groups [nrows][group][taps][16]
+struct DwBand {
+  const float* const* rows;  // [height][nrows], to where the first pixel's window begins, perhaps beside the image;
+  // null: no such row
+  int64_t channel;  // floats from a row's pointer to the block
+  int64_t nrows, taps;  // R and S
+  int64_t group;  // channels in a group; read by the group forms
+  int64_t stride, dil;  // columns between pixels, and between taps
+  int64_t col0, col1;  // the columns that exist, counted as `rows` are
+  int64_t x_col;  // floats between columns
+  const float* w;  // [nrows][taps][16]; of groups [nrows][group][taps][16]
   float* y;
-  int64_t y_px;
-  const float* bias;             // 16 floats or null
-  const float* res;              // or null
-  int64_t res_px;
+  int64_t y_px, y_row;
+  const float* bias;  // 16 floats or null
+  const float* res;  // or null
+  int64_t res_px, res_row;
   float lo, hi;
   bool clamp;
-  int64_t valid;                 // 1..16
-  int64_t px;
+  int64_t valid;  // 1..16
+  int64_t height, px;
 };
-using DwRunFn = void (*)(const DwRun*);
+using DwBandFn = void (*)(const DwBand*);
 enum DwKind { dw_any = 0, dw_3s1, dw_3s2, dw_5s1, dw_5s2, group_of_any, group_3s1, group_3s2, dw_kinds };
 
 // Winograd: tiles of A x A inputs make M x M outputs, `c` channels.
 // input:  v[(i*A + j) * v_pos + ch] = (B^T d B)[i][j]; rows[i] null or columns outside [col0, col1): zero.
 struct WinoIn {
-  const float* const* rows;      // A pointers to column 0 of the tile (which may lie outside when col0 > 0)
-  int64_t x_px;                  // floats between columns
+  const float* const* rows;  // A pointers to column 0 of the tile (which may lie outside when col0 > 0)
+  int64_t x_px;  // floats between columns
   int64_t col0, col1;
   float* v;
   int64_t v_pos;
@@ -105,7 +110,7 @@ struct WinoOut {
   int64_t y_row, y_px;
   const float* res;
   int64_t res_row, res_px;
-  const float* bias;             // padded to whole blocks, or null
+  const float* bias;  // padded to whole blocks, or null
   float lo, hi;
   bool clamp;
   int64_t nrows, ncols, c;
@@ -136,7 +141,7 @@ using CopyFn = void (*)(const CopyRow*);
 // Rows of n contiguous floats, y[i][j] = x[i][j]; transposed, y[i][j] = x[j][i]: i < rows, j < n.
 struct CopyBlock {
   const float* x;
-  int64_t x_row;                 // transposed: floats from x[j] to x[j + 1]
+  int64_t x_row;  // transposed: floats from x[j] to x[j + 1]
   float* y;
   int64_t y_row;
   int64_t rows, n;
@@ -187,9 +192,9 @@ struct LrnPixels {
   float* y;
   int64_t y_px;
   int64_t px, c;
-  int64_t before, after;         // less than c each
+  int64_t before, after;  // less than c each
   float k, factor, beta;
-  float* squares;                // scratch: before + c + after floats
+  float* squares;  // scratch: before + c + after floats
 };
 using LrnFn = void (*)(const LrnPixels*);
 enum LrnKind { lrn_any = 0, lrn_three_quarters, lrn_kinds };  // the latter: beta == 0.75, by square roots
@@ -215,7 +220,7 @@ struct Correlate {
   const float* x;
   int64_t step, taps;
   const float* g;
-  const float* scale;            // or null: neither factor nor scale
+  const float* scale;  // or null: neither factor nor scale
   float factor;
   bool root;
   float* y;
@@ -236,10 +241,10 @@ using SoftmaxFn = void (*)(const SoftmaxRows*);
 struct KernelTable {
   const char* isa;
   bool counting;
-  int width;                                     // floats in a vector
+  int width;  // floats in a vector
   void (*set_counters)(Counters*);  // for the calling thread; null ends counting. No-op in the plain form.
   ConvTileFn conv[kMaxOb + 1][kMaxPx + 1];  // [OB][PX], null where there is no such tile
-  DwRunFn dw[dw_kinds];
+  DwBandFn dw[dw_kinds];
   int dw_px, group_px;  // pixels in the longest depthwise tile, in the longest of the group forms
   WinoInFn wino_in[7];  // [A]: 4 and 6
   WinoOutFn wino_out[7][5];  // [A][M]: (4, 2), (6, 2), (6, 4)

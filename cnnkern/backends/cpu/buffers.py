@@ -11,9 +11,11 @@ from numpy.lib.stride_tricks import as_strided
 from ...graph.ir import Graph
 from ...graph.memory import MemoryPlan, plan_memory, round_up
 from ...graph.views import View
+from ...ops import Conv2dSpec
 from ...ops.base import Shape, product
 
 LANES = 16  # floats that a pixel's channels are rounded up to
+ALIASING = 128  # pixels so many floats apart, or a multiple of it, meet in a few sets of L1
 ARENA = 0  # the slot of the context's arena; the caller's buffers follow, then the arena of the image at hand
 Four = tuple[int, int, int, int]
 
@@ -52,6 +54,15 @@ def rows_of(shape: Shape) -> tuple[int, int]:
     return product(shape[:-1]), (shape[-1] if shape else 1)
 
 
+def _windowed(graph: Graph, views: Mapping[str, View]) -> frozenset[str]:
+    """The roots of what depthwise convolutions read: windows of pixels, a few channels at a time."""
+    found = set()
+    for node in graph.nodes:
+        if isinstance(node.spec, Conv2dSpec) and 1 < node.spec.groups == graph.shape(node.inputs[0])[1]:
+            found.add(views[node.inputs[0]].root)
+    return frozenset(found)
+
+
 class Buffers:
     """Tensors by value name. External values (graph inputs and outputs) lie densely in slots 1, 2, ... in the layout
     `external` gives them; every other root lies in an arena, rank 4 as NHWC with pixels rounded up to LANES: in the
@@ -65,6 +76,7 @@ class Buffers:
         self._layout = dict(external)
         self._slot = {name: i + 1 for i, name in enumerate(external)}
         self._own = own
+        self._windowed = _windowed(graph, views)
         self.shared = plan_memory(graph, views, lambda root: 0 if root in own else self._size_bytes(root))
         self.each = plan_memory(graph, views, lambda root: self._size_bytes(root, 1) if root in own else 0)
         self.images = next((shape[0] for shape in map(graph.shape, graph.inputs) if shape), 1)
@@ -103,6 +115,8 @@ class Buffers:
         if self._layout.get(root) == "NCHW" and len(self._graph.shape(root)) == 4:
             return c * h * w, w, 1, h * w
         pixel = c if root in self._slot or len(self._graph.shape(root)) not in (2, 4) else round_up(c, LANES)
+        if root in self._windowed and root not in self._slot and pixel % ALIASING == 0:
+            pixel += LANES
         return h * w * pixel, w * pixel, pixel, 1
 
     def tensor(self, name: str) -> Tensor:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from ....backends.base import Step
 from ....ops.base import Counts, product
 from ....ops.eltwise import ACTIVATIONS as FORMULAS
+from ..predict import conv_depthwise
 from ..predict import fused_block as predict
 from ..predict.conv_call import Conv
-from ..predict.geometry import BLOCK, inside, round_up
+from ..predict.geometry import BLOCK, round_up
 from ..predict.tiles import Epilogue
-from .conv import epilogue, pixels, post_lanes, stored_lanes
+from .conv import epilogue, pixels, post_lanes, stored_lanes, taps
 from .items import LANES, PACKING, SKIPPED, TRAFFIC, Items
 
 
@@ -37,7 +38,7 @@ def _unread(found: Items, expand: Conv, wanted: int) -> None:
 
 
 def _filter(found: Items, conv: Conv, isa: str, width: int) -> None:
-    done, lanes = conv.n * inside(*conv.rows) * conv.q * conv.s, round_up(conv.k, BLOCK)
+    done, lanes = taps(conv), round_up(conv.k, BLOCK)
     found.book(SKIPPED, Counts(fma=(pixels(conv) * conv.r * conv.s - done) * conv.k))
     found.book(LANES, Counts(fma=-done * (lanes - conv.k)))
     epilogue(found, conv, lanes, post_lanes(conv, isa, width))
@@ -49,11 +50,11 @@ def _bytes(found: Items, step: Step, block: predict.Block, isa: str, width: int)
     def bare(conv: Conv) -> Conv:
         return conv._replace(epilogue=Epilogue(bias=conv.epilogue.bias))
 
-    moved = predict.lines(bare(block.expand), isa, width) + predict.filtering(bare(block.depthwise), isa, width)
+    moved = predict.lines(bare(block.expand), isa, width) + conv_depthwise.tiles(bare(block.depthwise), isa, width)
     if block.project is not None:
         moved += predict.lines(bare(block.project), isa, width)
     given = 4 * sum(product(shape) for shape in step.in_shapes[:7] if shape is not None)
     once = 4 * product(step.out_shapes[0])
     found.book(TRAFFIC, Counts(bytes_read=given - moved.bytes_read))
-    between = predict.zeros(block) + Counts(bytes_written=moved.bytes_written - once)
+    between = Counts(bytes_written=moved.bytes_written - once)
     found.book(PACKING, -1 * between)

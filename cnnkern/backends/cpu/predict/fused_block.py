@@ -1,5 +1,4 @@
-"""A fused block: 1x1 and depthwise convolutions row by row. Wide rows have their padding columns beside them, as zeros
-that are multiplied like any input; rows and columns that no output reads are never made."""
+"""A fused block: 1x1 and depthwise convolutions row by row. Wide pixels that no output reads are never made."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ from ....ops.base import Counts
 from ..calls import NativeCall
 from . import conv_depthwise
 from .conv_call import Conv, convolution
-from .geometry import BLOCK, pieces, round_up
+from .geometry import pieces
 from .tiles import conv_tiles, panels
 
 
@@ -19,12 +18,6 @@ class Block(NamedTuple):
     expand: Conv
     depthwise: Conv
     project: Conv | None
-
-    @property
-    def wide_columns(self) -> int:
-        """Of a wide row, padding included."""
-        d = self.depthwise
-        return (d.q - 1) * d.stride_w + d.s
 
 
 def read(call: NativeCall) -> Block:
@@ -42,16 +35,8 @@ def read(call: NativeCall) -> Block:
 
 def executed(call: NativeCall, isa: str, width: int) -> Counts:
     block = read(call)
-    total = zeros(block) + lines(block.expand, isa, width) + filtering(block.depthwise, isa, width)
+    total = lines(block.expand, isa, width) + conv_depthwise.tiles(block.depthwise, isa, width)
     return total if block.project is None else total + lines(block.project, isa, width)
-
-
-def zeros(block: Block) -> Counts:
-    """The padding beside wide rows, gaps between pixels included."""
-    channels = round_up(block.expand.k, BLOCK)
-    pixel = channels + BLOCK if channels % 128 == 0 else channels
-    beside = block.wide_columns - block.expand.w
-    return Counts(bytes_written=4 * block.expand.n * block.expand.h * beside * pixel)
 
 
 def lines(conv: Conv, isa: str, width: int) -> Counts:
@@ -60,8 +45,3 @@ def lines(conv: Conv, isa: str, width: int) -> Counts:
     for panel in panels(isa, conv.k, conv.ob, conv.px):
         total += conv_tiles(isa, width, panel, pieces(conv.q, panel.px), count, count * conv.c, conv.epilogue)
     return total
-
-
-def filtering(conv: Conv, isa: str, width: int) -> Counts:
-    """The depthwise convolution: every output takes all taps of the rows that exist."""
-    return conv_depthwise.whole_rows(conv, isa, width)
