@@ -58,6 +58,7 @@ py::dict plan_dict(const ConvPlan& p) {
   d["band_rows"] = p.band_rows;
   d["band_images"] = p.band_images;
   d["scratch_px"] = p.scratch_px;
+  d["planar"] = p.planar;
   d["m"] = p.m;
   d["tile_block"] = p.tile_block;
   d["shared"] = p.shared;
@@ -78,11 +79,16 @@ ConvPlan parse_plan(const py::dict& d, const ConvShape& s, const KernelTable* ke
   p.band_rows = integer(d, "band_rows"), p.band_images = integer(d, "band_images");
   p.scratch_px = integer(d, "scratch_px"), p.m = integer(d, "m"), p.tile_block = integer(d, "tile_block");
   p.shared = d["shared"].cast<bool>();
+  p.planar = p.algo == ConvAlgo::direct && d["planar"].cast<bool>();
   require(p.ob >= 1 && p.ob <= kMaxOb && p.px >= 1 && p.px <= kMaxPx, "conv: no such tile");
   require(p.merge >= 1 && p.merge <= s.groups && s.groups % p.merge == 0, "conv: bad group merge in the plan");
   require(p.band_rows >= 1 && p.band_images >= 1, "conv: bad band in the plan");
   require(p.band_images == 1 || p.band_rows >= s.p, "conv: bad band in the plan");
-  if (p.algo == ConvAlgo::direct) require(p.scratch_px >= s.c && p.scratch_px <= s.c + 4096, "conv: bad scratch");
+  if (p.planar)
+    require(p.scratch_px == 1 && !scaled && p.merge == s.groups && s.dil_w == 1 && s.r * s.c <= kMaxTaps,
+            "conv: bad scratch");
+  else if (p.algo == ConvAlgo::direct)
+    require(p.scratch_px >= s.c && p.scratch_px <= s.c + 4096, "conv: bad scratch");
   if (p.algo == ConvAlgo::pointwise && scaled)
     require(p.scratch_px >= s.c && p.scratch_px <= s.c + 4096, "conv: bad scratch");
   if (p.algo == ConvAlgo::depthwise) require(p.px == kernels->dw_px, "conv: no such tile");

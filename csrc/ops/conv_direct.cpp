@@ -1,6 +1,6 @@
 // Direct convolution of any shape. The input of a band of output rows is first packed into padded rows (so that tiles
-// never meet an edge, whatever layout it came in), scaled and shifted on the way where that is asked for; then tiles run
-// over output rows and weight panels.
+// never meet an edge), scaled and shifted on the way where that is asked for; then tiles run over output rows and weight
+// panels. Planes of a few channels, what stems read, stay planes.
 #include <algorithm>
 
 #include "conv.h"
@@ -16,13 +16,20 @@ class ConvDirect final : public Op {
       : s_(a.shape), plan_(a.plan), x_(a.x), y_(a.y), e_(a.epilogue),
         prologue_(a.scale, a.shift, a.scale ? a.shape.c : 0, a.prologue),
         packed_(pack_conv(a.shape, a.plan, a.kernels, a.weight, a.bias, a.threads)) {
-    // A filter row is one run of S*C floats when the packed pixels touch; else every tap is a run of its own.
-    merged_taps_ = s_.dil_w == 1 && plan_.scratch_px == s_.c && s_.groups == plan_.merge;
     in_rows_ = (plan_.band_rows - 1) * s_.stride_h + (s_.r - 1) * s_.dil_h + 1;
     in_cols_ = (s_.q - 1) * s_.stride_w + (s_.s - 1) * s_.dil_w + 1;
+    row_floats_ = in_cols_ * (plan_.planar ? s_.c : plan_.scratch_px);
+    // A filter row is one run of S*C floats where the packed pixels touch, S floats of every channel where channels lie
+    // one after the other; else every tap is a run of its own.
+    const bool touching = s_.dil_w == 1 && plan_.scratch_px == s_.c && s_.groups == plan_.merge;
+    const int64_t per_row = plan_.planar ? s_.c : touching ? 1 : s_.s;
+    const int64_t step = plan_.planar ? in_cols_ : s_.dil_w * plan_.scratch_px;
+    for (int64_t r = 0; r < s_.r; ++r)
+      for (int64_t i = 0; i < per_row; ++i) runs_.push_back({r * s_.dil_h, r * s_.dil_h * row_floats_ + i * step});
+    run_length_ = s_.s * packed_.c / per_row;
   }
 
-  int64_t workspace_floats(int) const override { return plan_.band_images * in_rows_ * in_cols_ * plan_.scratch_px; }
+  int64_t workspace_floats(int) const override { return plan_.band_images * in_rows_ * row_floats_; }
 
   void run(const RunContext& ctx, Team& team) const override {
     const TensorView x = ctx(x_), y = ctx(y_), res = ctx(e_.residual);
@@ -49,18 +56,24 @@ class ConvDirect final : public Op {
     for (int64_t i = mine.begin; i < mine.end; ++i) {
       const int64_t n = i / count, row = i % count, ih = p0 * s_.stride_h - s_.pad_t + row;
       if (ih < 0 || ih >= s_.h) continue;
-      float* out = ctx.workspace + (n * in_rows_ + row) * in_cols_ * px;
-      const int64_t head = std::min(left, in_cols_);
-      if (head) ctx.kernels->fill(out, head * px, 0.0f);
-      copy_pixels(ctx, x, x.at(n0 + n, ih, 0), out + head * px, cols);
-      const int64_t tail = in_cols_ - head - cols;
-      if (tail > 0) ctx.kernels->fill(out + (head + cols) * px, tail * px, 0.0f);
+      const float* from = x.at(n0 + n, ih, 0);
+      float* out = ctx.workspace + (n * in_rows_ + row) * row_floats_;
+      // Planes are packed as pixels of one float, one after the other.
+      for (int64_t plane = 0; plane < (plan_.planar ? s_.c : 1); ++plane, from += x.sc, out += in_cols_) {
+        const int64_t head = std::min(left, in_cols_), tail = in_cols_ - head - cols;
+        if (head) ctx.kernels->fill(out, head * px, 0.0f);
+        copy_pixels(ctx, x, from, out + head * px, cols);
+        if (tail > 0) ctx.kernels->fill(out + (head + cols) * px, tail * px, 0.0f);
+      }
     }
   }
 
   void copy_pixels(const RunContext& ctx, const TensorView& x, const float* from, float* to, int64_t cols) const {
     const int64_t px = plan_.scratch_px;
-    if (prologue_.present()) {
+    if (plan_.planar) {
+      const CopyRow c{from, x.sw, to, 1, cols};
+      ctx.kernels->copy(&c);
+    } else if (prologue_.present()) {
       prologue_.apply(ctx.kernels, from, x.sw, to, px, cols, {0, s_.c});
     } else if (x.channels_last() && x.sw == s_.c && px == s_.c) {
       const CopyRow c{from, 1, to, 1, cols * s_.c};
@@ -97,28 +110,22 @@ class ConvDirect final : public Op {
   void row(const RunContext& ctx, const TensorView& y, const TensorView& res, size_t i, int64_t slot, int64_t n,
            int64_t p0, int64_t prow, PanelPrefetch* prefetch) const {
     const Panel& panel = packed_.panels[i];
-    const int64_t px = plan_.scratch_px, p = p0 + prow;
-    const float* base = ctx.workspace + (slot * in_rows_ + prow * s_.stride_h) * in_cols_ * px + panel.c0;
+    const int64_t p = p0 + prow, top = p * s_.stride_h - s_.pad_t, x_px = s_.stride_w * plan_.scratch_px;
+    const float* base = ctx.workspace + (slot * in_rows_ + prow * s_.stride_h) * row_floats_ + panel.c0;
     const float* rows[kMaxTaps];
     ConvTile t = packed_.tile(i, e_);
     t.rows = rows;
-    t.nrows = merged_taps_ ? s_.r : s_.r * s_.s;
-    t.klen = merged_taps_ ? s_.s * packed_.c : packed_.c;
-    t.x_px = s_.stride_w * px;
+    t.nrows = static_cast<int64_t>(runs_.size());
+    t.klen = run_length_;
+    t.x_px = x_px;
     t.y_px = y.sw;
     t.res_px = res.sw;
     const int64_t tiles = ceil_div(s_.q, panel.px);
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const Range q = share(s_.q, tiles, tile);
-      for (int64_t r = 0; r < s_.r; ++r) {
-        const int64_t ih = p * s_.stride_h - s_.pad_t + r * s_.dil_h;
-        const bool inside = ih >= 0 && ih < s_.h;
-        const float* line = base + (r * s_.dil_h * in_cols_ + q.begin * s_.stride_w) * px;
-        if (merged_taps_) {
-          rows[r] = inside ? line : nullptr;
-        } else {
-          for (int64_t c = 0; c < s_.s; ++c) rows[r * s_.s + c] = inside ? line + c * s_.dil_w * px : nullptr;
-        }
+      for (int64_t j = 0; j < t.nrows; ++j) {
+        const int64_t ih = top + runs_[j].row;
+        rows[j] = ih >= 0 && ih < s_.h ? base + runs_[j].offset + q.begin * x_px : nullptr;
       }
       t.y = y.at(n, p, q.begin) + panel.k0;
       t.res = res.data ? res.at(n, p, q.begin) + panel.k0 : nullptr;
@@ -134,8 +141,13 @@ class ConvDirect final : public Op {
   Epilogue e_;
   ScaleShift prologue_;
   PackedConv packed_;
-  bool merged_taps_;
-  int64_t in_rows_, in_cols_;
+  int64_t in_rows_, in_cols_, row_floats_;
+  // What a tile reads without a break: its input row within the window, and how far it lies from the window's begin.
+  struct Run {
+    int64_t row, offset;
+  };
+  std::vector<Run> runs_;
+  int64_t run_length_;
 };
 
 }  // namespace

@@ -28,7 +28,8 @@ namespace {
 // Panel i's weights and biases into their zeroed places, written in order, read as one stream per output channel.
 void pack_panel(const ConvShape& s, const PackedConv& packed, size_t i, const float* weight, const float* bias) {
   const Panel& p = packed.panels[i];
-  const int64_t lanes = p.ob * kBlock, taps = packed.taps, cg = s.cg(), kg = s.kg();
+  const int64_t lanes = p.ob * kBlock, taps = packed.taps, run = packed.run;
+  const int64_t cg = s.cg(), kg = s.kg();
   float* out = packed.weights.data() + p.offset;
   if (bias) std::copy(bias + p.k0, bias + p.k0 + p.valid, packed.bias.data() + packed.bias_offset[i]);
   for (int64_t j = 0; j < p.valid;) {
@@ -38,7 +39,8 @@ void pack_panel(const ConvShape& s, const PackedConv& packed, size_t i, const fl
     for (int64_t c = 0; c < cg; ++c)
       for (int64_t t = 0; t < taps; ++t)
         for (int64_t lane = j; lane < end; ++lane)
-          out[(t * packed.c + first + c) * lanes + lane] = weight[((p.k0 + lane) * cg + c) * taps + t];
+          out[((t / run * packed.c + first + c) * run + t % run) * lanes + lane] =
+              weight[((p.k0 + lane) * cg + c) * taps + t];
     j = end;
   }
 }
@@ -52,6 +54,7 @@ PackedConv pack_conv(const ConvShape& s, const ConvPlan& plan, const KernelTable
   const int64_t c = s.cg() * plan.merge, k = s.kg() * plan.merge;
   packed.c = c;
   packed.taps = s.r * s.s;
+  packed.run = plan.planar ? s.s : 1;
   packed.panels = make_panels(groups, c, k, packed.taps, plan.ob, plan.px, kernels);
   int64_t floats = 0, bias_floats = 0;
   for (const Panel& p : packed.panels) {

@@ -23,6 +23,7 @@ struct PackedConv {
   std::vector<int64_t> bias_offset;
   int64_t c = 0;              // input channels a panel reads (those of a merged group)
   int64_t taps = 0;           // R*S
+  int64_t run = 1;            // taps of a channel that follow each other: S where channels are outside of columns
   int64_t panel_floats(const Panel& p) const { return taps * c * p.ob * kBlock; }
   const float* panel(size_t i) const { return weights.data() + panels[i].offset; }
   const float* panel_bias(size_t i) const { return bias.data() ? bias.data() + bias_offset[i] : nullptr; }

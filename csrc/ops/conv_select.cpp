@@ -24,6 +24,7 @@ struct MachineProfile {
 constexpr MachineProfile kProfile;
 
 constexpr int64_t kScratchFloats = 128 * 1024;  // packed input of a band: half a 1 MiB L2
+constexpr int64_t kPlanes = 4;                  // channels of a picture
 constexpr int64_t kTileBytes = 512 * 1024;      // transformed tiles of a Winograd block: the same
 constexpr int64_t kSharedTiles = 56;            // up to so many tiles the team shares one block
 // Unless there are so many tiles and so few weights, in bytes, that reading these for each of four blocks costs less
@@ -106,11 +107,13 @@ int64_t merged_groups(const ConvShape& s) {
   return merge;
 }
 
-void plan_direct(const ConvShape& s, const KernelTable* kernels, ConvPlan* plan, int64_t only = 0) {
+void plan_direct(const ConvShape& s, const KernelTable* kernels, bool scaled, ConvPlan* plan, int64_t only = 0) {
   plan->merge = merged_groups(s);
-  plan->scratch_px = s.c;
-  const bool aliased = s.stride_w * s.c * 4 % 4096 == 0;
-  if (aliased) plan->scratch_px += kBlock;
+  // Stems read planes as they come: interleaving them would move every float on its own. The input's layout must not
+  // decide, for the order of the sums hangs on it.
+  plan->planar = s.c <= kPlanes && !scaled && s.dil_w == 1 && s.r * s.c <= kMaxTaps && plan->merge == s.groups;
+  plan->scratch_px = plan->planar ? 1 : s.c;
+  if (!plan->planar && s.stride_w * s.c * 4 % 4096 == 0) plan->scratch_px += kBlock;
   const double steps = static_cast<double>(s.r * s.s * s.cg() * plan->merge);
   const Tile tile = best_tile(kernels, s.q, s.kg() * plan->merge, steps, false, only);
   plan->ob = tile.ob;
@@ -119,7 +122,8 @@ void plan_direct(const ConvShape& s, const KernelTable* kernels, ConvPlan* plan,
   plan->cycles = tile.cycles * steps * static_cast<double>(s.n * s.p * groups);
   plan->weight_bytes = 4 * s.k * s.r * s.s * s.cg() * plan->merge;
   const int64_t cols = (s.q - 1) * s.stride_w + (s.s - 1) * s.dil_w + 1;
-  const int64_t line = std::max<int64_t>(1, cols * plan->scratch_px), extra = (s.r - 1) * s.dil_h + 1 - s.stride_h;
+  const int64_t line = std::max<int64_t>(1, cols * std::max(s.c, plan->scratch_px));
+  const int64_t extra = (s.r - 1) * s.dil_h + 1 - s.stride_h;
   const int64_t fit = (kScratchFloats / line - extra) / s.stride_h;
   const int64_t rows = std::max<int64_t>(1, std::min(s.p, fit));
   plan->band_rows = std::max<int64_t>(1, ceil_div(s.p, ceil_div(s.p, rows)));
@@ -183,7 +187,7 @@ bool prefer_grouped(const ConvShape& s, const KernelTable* kernels, bool pointwi
   if (pointwise)
     plan_pointwise(s, kernels, x_px, flat, false, &merged);
   else
-    plan_direct(s, kernels, &merged);
+    plan_direct(s, kernels, false, &merged);
   return cold_cycles(own) < cold_cycles(merged);
 }
 
@@ -228,7 +232,7 @@ bool prefer_winograd(const ConvShape& s, const KernelTable* kernels, bool forced
   ConvPlan two = *plan, four = *plan, direct = *plan;
   plan_winograd(s, kernels, 2, winograd_blocks(s, 2), &two);
   if (s.r == 3) plan_winograd(s, kernels, 4, winograd_blocks(s, 4), &four);
-  plan_direct(s, kernels, &direct);
+  plan_direct(s, kernels, false, &direct);
   *plan = s.r != 3 || cold_cycles(two) < cold_cycles(four) ? two : four;
   plan->algo = ConvAlgo::winograd;
   return forced || cold_cycles(*plan) < 0.95 * cold_cycles(direct);
@@ -276,7 +280,7 @@ ConvPlan conv_select(const ConvShape& s, const KernelTable* kernels, const std::
     plan.algo = can_serve(ConvAlgo::direct, s, x_channels_last, scaled) ? ConvAlgo::direct : ConvAlgo::im2col;
   }
   if (plan.algo == ConvAlgo::winograd) prefer_winograd(s, kernels, true, &plan);
-  if (plan.algo == ConvAlgo::direct) plan_direct(s, kernels, &plan);
+  if (plan.algo == ConvAlgo::direct) plan_direct(s, kernels, scaled, &plan);
   if (plan.algo == ConvAlgo::im2col) plan_im2col(s, kernels, &plan);
   if (plan.algo == ConvAlgo::pointwise) plan_pointwise(s, kernels, x_px, flat, scaled, &plan);
   if (plan.algo == ConvAlgo::depthwise) plan_depthwise(s, kernels, &plan);
@@ -299,7 +303,7 @@ std::vector<ConvPlan> conv_candidates(const ConvShape& s, const KernelTable* ker
   for (int64_t ob = 1; ob <= kMaxOb; ++ob) {
     if (!kernels->conv[ob][1]) continue;
     ConvPlan direct, pointwise;
-    plan_direct(s, kernels, &direct, ob);
+    plan_direct(s, kernels, scaled, &direct, ob);
     plan_pointwise(s, kernels, x_px, flat, scaled, &pointwise, ob);
     // Wider than what there is to compute is the same panels again.
     if (ob > 1 && ob > ceil_div(s.kg() * direct.merge, kBlock)) break;

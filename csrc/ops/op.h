@@ -95,6 +95,7 @@ struct ConvPlan {
   int64_t band_rows = 1;    // output rows (of one image) packed and computed together
   int64_t band_images = 1;  // whole images in a band, when band_rows is all of P
   int64_t scratch_px = 0;   // floats between pixels in the packed rows
+  bool planar = false;      // direct: packed rows have one channel after the other, as the input has
   int64_t m = 0;            // Winograd: outputs per tile side
   int64_t tile_block = 0;   // Winograd: tiles transformed and multiplied together
   bool shared = false;      // Winograd: one block at a time for the whole team, its products split by channels

@@ -97,7 +97,7 @@ ACTIVATIONS = {
     "hardsigmoid": {"mul": 1, "add": 1, "max": 2},
     "hardswish": {"mul": 2, "add": 1, "max": 2},
     "sigmoid": {"fma": 8, "mul": 2, "add": 2, "max": 3, "special": 1},
-    "silu": {"fma": 8, "mul": 3, "add": 2, "max": 3, "special": 1},
+    "silu": {"fma": 8, "mul": 2, "add": 3, "max": 2, "special": 1},
     "tanh": {"fma": 13, "mul": 5, "add": 3, "max": 3, "special": 1},
     "gelu": {"fma": 17, "mul": 8, "add": 6, "max": 2, "special": 1},
 }

@@ -11,7 +11,7 @@ from ...ops import Conv2dSpec
 from ...ops.base import Shape
 
 _KEYS = {
-    "direct": ("algo", "ob", "px", "merge", "band_rows", "band_images", "scratch_px"),
+    "direct": ("algo", "ob", "px", "merge", "band_rows", "band_images", "scratch_px", "planar"),
     "im2col": ("algo", "ob", "px"),
     "pointwise": ("algo", "ob", "px", "merge"),
     "depthwise": ("algo", "px", "band_rows"),

@@ -26,7 +26,7 @@ def packed_columns(conv: Conv) -> tuple[int, int]:
 def packing(conv: Conv, rows: int, width: int) -> Counts:
     """Packing that many input rows: every pixel's channels, and zeros, gaps between pixels included, beside them."""
     total, copied = packed_columns(conv)
-    zeros = Counts(bytes_written=4 * (total - copied) * conv.scratch_px)
+    zeros = Counts(bytes_written=4 * (total - copied) * max(conv.c, conv.scratch_px))
     return (fetching(conv, copied, width) + zeros) * rows
 
 

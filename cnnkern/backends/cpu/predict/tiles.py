@@ -29,7 +29,7 @@ ACTIVATIONS = {
     "hardsigmoid": Counts(mul=1, add=1, max=2),
     "hardswish": Counts(mul=2, add=1, max=2),
     "sigmoid": Counts(fma=8, mul=2, add=2, max=3, special=1),
-    "silu": Counts(fma=8, mul=3, add=2, max=3, special=1),
+    "silu": Counts(fma=8, mul=2, add=3, max=2, special=1),
     "tanh": Counts(fma=13, mul=5, add=3, max=3, special=1),
     "gelu": Counts(fma=17, mul=8, add=6, max=2, special=1),
 }
