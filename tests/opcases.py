@@ -308,7 +308,7 @@ PROBLEMS: dict[str, st.SearchStrategy] = {
     "linear": linear(),
     "fused_block": fused_block(),
     "pool2d": pool2d(),
-    "global_pool2d": _one(st.builds(ops.GlobalPool2dSpec, st.sampled_from(["avg", "max"])), image()),
+    "global_pool2d": _one(st.builds(ops.GlobalPool2dSpec, st.sampled_from(["avg", "max"])), image(24)),
     "adaptive_avg_pool2d": _one(
         st.builds(ops.AdaptiveAvgPool2dSpec, st.tuples(st.integers(1, 9), st.integers(1, 9))), image()
     ),

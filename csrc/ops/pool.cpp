@@ -108,6 +108,53 @@ class Pool final : public Op {
   int64_t row_step_, column_step_;
 };
 
+constexpr int64_t kLargeMap = 128;  // pixels; the layers around smaller maps split them by channels
+
+// One value a channel. Members combine the rows they have from the layer before, which splits large maps by pixels; then
+// the rows' results, in their order.
+class GlobalPool final : public Op {
+ public:
+  GlobalPool(PoolKind kind, const TensorRef& x, const TensorRef& y) : kind_(kind), x_(x), y_(y) {}
+
+  int64_t workspace_floats(int) const override { return x_.view.n * x_.view.h * row_floats(); }
+
+  void run(const RunContext& ctx, Team& team) const override {
+    const TensorView x = ctx(x_), y = ctx(y_);
+    const Range mine = share(x.n * x.h, team.size(), team.rank());
+    PoolTile t = {};
+    t.nrows = t.px = 1;
+    t.taps = x.w;
+    t.x_tap = x.sw;
+    t.c = x.c;
+    for (int64_t i = mine.begin; i < mine.end; ++i) {
+      t.x = x.at(i / x.h, i % x.h, 0);
+      t.y = ctx.workspace + i * row_floats();
+      ctx.kernels->pool[kind_ == pool_max ? pool_max : pool_sum](&t);
+    }
+    team.barrier();
+    const int64_t chunks = ceil_div(x.c, kChannels);
+    const Range parts = share(x.n * chunks, team.size(), team.rank());
+    t.nrows = x.h;
+    t.taps = 1;
+    t.x_row = row_floats();
+    t.scale = static_cast<float>(1.0 / (static_cast<double>(x.h) * static_cast<double>(x.w)));
+    for (int64_t i = parts.begin; i < parts.end; ++i) {
+      const int64_t c0 = i % chunks * kChannels;
+      t.x = ctx.workspace + i / chunks * x.h * row_floats() + c0;
+      t.y = y.at(i / chunks, 0, 0) + c0;
+      t.c = std::min(kChannels, x.c - c0);
+      ctx.kernels->pool[kind_](&t);
+    }
+  }
+
+ private:
+  int64_t row_floats() const { return round_up(x_.view.c, kBlock); }
+
+  static constexpr int64_t kChannels = 64;
+  PoolKind kind_;
+  TensorRef x_, y_;
+};
+
 }  // namespace
 
 std::unique_ptr<Op> make_pool(PoolKind kind, const TensorRef& x, const TensorRef& y, const Window& w,
@@ -119,6 +166,7 @@ std::unique_ptr<Op> make_pool(PoolKind kind, const TensorRef& x, const TensorRef
 }
 
 std::unique_ptr<Op> make_global_pool(PoolKind kind, const TensorRef& x, const TensorRef& y) {
+  if (x.view.h * x.view.w >= kLargeMap) return std::make_unique<GlobalPool>(kind, x, y);
   return std::make_unique<Pool>(kind, x, y, adaptive_spans(1, x.view.h), adaptive_spans(1, x.view.w), 1, 1);
 }
 

@@ -86,6 +86,7 @@ def pooling(step: Step, isa: str, width: int) -> Items:
     joins = Counts(**{pool.JOINS[kind]: (whole - n * p * q - (taps - filled)) * c})
     found.book(SKIPPED, joins + Counts(mul=(n * p * q - filled) * c if kind == "avg" else 0))
     found.book(TRAFFIC, Counts(bytes_read=given(step) - 4 * taps * c))
+    found.book(PASSES, -1 * pool.row_results(call))
     found.book(LANES, lanes(step, isa, width))
     return found
 
