@@ -51,6 +51,10 @@ static inline void conv_store(const ConvTile* t, typename V::vec (&acc)[PX][OB *
   }
 }
 
+// Floats that a tile of one pixel, which reads every weight once, fetches ahead in its own stream: 2 to 7 % of a linear
+// layer whose weights lie in memory (AMD EPYC, Zen 5, 2 cores, 2026-11-21, 4096 x 4096 and 9216 x 4096).
+constexpr int64_t kAhead = 4096;
+
 template <class V, int PX, int OB>
 static void conv_tile(const ConvTile* t) {
   constexpr int NW = OB * (kBlock / V::width);
@@ -81,8 +85,13 @@ static void conv_tile(const ConvTile* t) {
         if (!(spill && j == NW - 1)) wv[j] = V::load(w + j * V::width);
       }
       conv_step<V, PX, OB>(acc, wv, w, b0, b7, i1, i3, i5);
-      V::prefetch(next);
-      next += next_step;
+      if constexpr (PX == 1) {
+#pragma GCC unroll 16
+        for (int j = 0; j < OB; ++j) V::prefetch(w + kAhead + j * kBlock);
+      } else {
+        V::prefetch(next);
+        next += next_step;
+      }
       w += OB * kBlock;
       b0 += 4;
       b7 += 4;
