@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -21,6 +22,11 @@
 
 namespace cnnkern {
 
+// What is left of a member's units: the epoch of the Units (8 bits), the first and the end (28 bits each).
+struct alignas(64) Left {
+  std::atomic<uint64_t> word{0};
+};
+
 // What a team shares. The counters that every member writes sit on their own line, away from the one they all read.
 struct TeamState {
   alignas(64) std::atomic<int> arrived{0};
@@ -30,6 +36,7 @@ struct TeamState {
   bool may_spin = true;
   std::mutex failure_lock;
   std::exception_ptr failure;
+  std::unique_ptr<Left[]> left;  // one for each member
 };
 
 namespace {
@@ -138,6 +145,55 @@ void Team::wait() {
   if (s.aborted.load(std::memory_order_acquire)) throw TeamAborted();
 }
 
+namespace {
+
+constexpr int kBits = 28;
+constexpr uint64_t kMost = (uint64_t(1) << kBits) - 1;
+
+uint64_t pack(uint64_t epoch, Range r) {
+  return epoch << 2 * kBits | static_cast<uint64_t>(r.begin) << kBits | static_cast<uint64_t>(r.end);
+}
+Range unpack(uint64_t word) {
+  return {static_cast<int64_t>(word >> kBits & kMost), static_cast<int64_t>(word & kMost)};
+}
+
+}  // namespace
+
+Units::Units(Team& team, int64_t count)
+    : team_(team), count_(count), own_(share(count, team.size(), team.rank())),
+      shared_(team.size() > 1 && count <= static_cast<int64_t>(kMost)) {
+  team.epoch_ = (team.epoch_ + 1) & 0xff;
+  if (!shared_) return;
+  // Every slot is marked every time, or an epoch could come round to an old mark. A thief may have been quicker.
+  std::atomic<uint64_t>& slot = team.state_->left[team.rank()].word;
+  uint64_t word = slot.load(std::memory_order_relaxed);
+  if (word >> 2 * kBits != team.epoch_)
+    slot.compare_exchange_strong(word, pack(team.epoch_, own_), std::memory_order_relaxed);
+}
+
+bool Units::take(int64_t* unit) {
+  const uint64_t epoch = team_.epoch_;
+  // A member that has not come here yet has all of its share left.
+  const auto left = [&](int member, uint64_t word) {
+    return word >> 2 * kBits == epoch ? unpack(word) : share(count_, team_.size(), member);
+  };
+  for (int victim = team_.rank();;) {
+    std::atomic<uint64_t>& slot = team_.state_->left[victim].word;
+    uint64_t word = slot.load(std::memory_order_relaxed);
+    for (Range r = left(victim, word); r.begin < r.end; r = left(victim, word)) {
+      const bool mine = victim == team_.rank();
+      *unit = mine ? r.begin++ : --r.end;
+      if (slot.compare_exchange_weak(word, pack(epoch, r), std::memory_order_relaxed)) return true;
+    }
+    int64_t most = 0;
+    for (int member = 0; member < team_.size(); ++member) {
+      const Range r = left(member, team_.state_->left[member].word.load(std::memory_order_relaxed));
+      if (r.end - r.begin > most) most = r.end - r.begin, victim = member;
+    }
+    if (most == 0) return false;
+  }
+}
+
 void run_team(int threads, TeamBody body) {
   if (threads <= 1) {
     Team team(0, 1, nullptr);
@@ -146,6 +202,7 @@ void run_team(int threads, TeamBody body) {
   }
   static const int cpus = static_cast<int>(std::thread::hardware_concurrency());  // heeds the affinity mask; 0: unknown
   TeamState state;
+  state.left = std::make_unique<Left[]>(static_cast<size_t>(threads));
   state.may_spin = threads <= cpus;  // with more members than CPUs a spinning one keeps the others from arriving
 #ifdef _OPENMP
   watch_for_fork();

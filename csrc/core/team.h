@@ -1,8 +1,11 @@
 // Threads as the drivers see them: every member of a team runs the same function and meets the others at barriers.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <type_traits>
+
+#include "shapes.h"
 
 namespace cnnkern {
 
@@ -22,10 +25,33 @@ class Team {
   }
 
  private:
+  friend class Units;
   void wait();
   int rank_;
   int size_;
   TeamState* state_;
+  uint64_t epoch_ = 0;  // of its last Units
+};
+
+// Units [0, count) of work, each for one member of the team: its own share from the front, then, from their ends, what
+// others have not begun. So the team is done together even where cores differ or something else runs on one. Which
+// member computes a unit must not show in the result.
+//   for (int64_t unit; units.next(&unit);) ...
+// Every member makes the same Units in the same order, with a barrier between two of them.
+class Units {
+ public:
+  Units(Team& team, int64_t count);
+  bool next(int64_t* unit) {
+    if (!shared_ && own_.begin < own_.end) return *unit = own_.begin++, true;
+    return shared_ && take(unit);
+  }
+
+ private:
+  bool take(int64_t* unit);
+  Team& team_;
+  int64_t count_;
+  Range own_;  // of a team of one, and where units are too many to be shared
+  bool shared_;
 };
 
 // A reference to anything callable with a Team&; owns nothing and allocates nothing, so it must not outlive the call.

@@ -54,16 +54,15 @@ class ConvDepthwise final : public Op {
     return wide;
   }
 
-  // A member's share of all blocks of all rows, row after row: bands of whole rows, and what is left of a row at the ends.
+  // Units are bands of rows, with all blocks of them where there are enough.
   void rows(const RunContext& ctx, Team& team, const TensorView& x, const TensorView& y, const TensorView& res) const {
-    const Range mine = share(y.n * s_.p * blocks_, team.size(), team.rank());
-    for (int64_t at = mine.begin; at < mine.end;) {
-      const int64_t row = at / blocks_, n = row / s_.p, p = row % s_.p, first = at % blocks_, left = mine.end - at;
-      const int64_t whole = first ? 0 : std::min({left / blocks_, plan_.band_rows, s_.p - p, kMaxTaps / s_.r});
-      const Range blocks{first, whole ? blocks_ : std::min(blocks_, first + left)};
-      const Range band{p, p + std::max<int64_t>(1, whole)};
-      for (int64_t i = blocks.begin; i < blocks.end; ++i) block(ctx, x, y, res, n, band, i);
-      at += (band.end - band.begin) * (blocks.end - blocks.begin);
+    const int64_t wanted = kUnits * team.size(), most = std::min(plan_.band_rows, kMaxTaps / s_.r);
+    const int64_t bands = ceil_div(s_.p, std::max<int64_t>(1, std::min(most, y.n * s_.p / wanted)));
+    const int64_t parts = std::min(blocks_, ceil_div(wanted, std::max<int64_t>(1, y.n * bands)));
+    Units units(team, y.n * bands * parts);
+    for (int64_t u; units.next(&u);) {
+      const Range band = share(s_.p, bands, u / parts % bands), mine = share(blocks_, parts, u % parts);
+      for (int64_t i = mine.begin; i < mine.end; ++i) block(ctx, x, y, res, u / parts / bands, band, i);
     }
   }
 
@@ -88,6 +87,7 @@ class ConvDepthwise final : public Op {
     for (int64_t r = 0; r < t.height; ++r) e_.finish(ctx.kernels, t.y + r * t.y_row, t.px, t.y_px, t.valid);
   }
 
+  static constexpr int64_t kUnits = 4;  // for each member
   ConvShape s_;
   ConvPlan plan_;
   TensorRef x_, y_;

@@ -96,13 +96,14 @@ class ConvDirect final : public Op {
     // Rows are split while every member gets a few; then channels are, so that each keeps its panels to itself.
     const int64_t lines = images * rows, panels = static_cast<int64_t>(packed_.panels.size());
     const bool by_rows = lines >= 4 * team.size() || panels < team.size();
-    const Range my_lines = by_rows ? share(lines, team.size(), team.rank()) : Range{0, lines};
-    const Range my_panels = by_rows ? Range{0, panels} : share(panels, team.size(), team.rank());
-    for (int64_t i = my_panels.begin; i < my_panels.end; ++i) {
-      const int64_t next = i + 1 < my_panels.end ? i + 1 : my_panels.begin;
-      PanelPrefetch prefetch(packed_.panel(next), packed_.panel_floats(packed_.panels[next]));
-      for (int64_t l = my_lines.begin; l < my_lines.end; ++l)
-        row(ctx, y, res, static_cast<size_t>(i), l / rows, n0 + l / rows, p0, l % rows, &prefetch);
+    const int64_t parts = by_rows ? std::min(lines, team.size() * ceil_div(kUnits, panels)) : 1;
+    Units units(team, parts * panels);
+    for (int64_t u; units.next(&u);) {
+      const int64_t i = u % panels;
+      const Range part = share(lines, parts, u / panels);
+      PanelPrefetch prefetch = packed_.after(i);
+      for (int64_t l = part.begin; l < part.end; ++l)
+        row(ctx, y, res, i, l / rows, n0 + l / rows, p0, l % rows, &prefetch);
     }
   }
 
@@ -135,6 +136,7 @@ class ConvDirect final : public Op {
     }
   }
 
+  static constexpr int64_t kUnits = 8;  // for each member, where rows are split
   ConvShape s_;
   ConvPlan plan_;
   TensorRef x_, y_;

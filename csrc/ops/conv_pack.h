@@ -16,6 +16,21 @@ struct Panel {
   int px;          // longest tile of this width
 };
 
+// Walks the next panel a few lines per tile, so that it is in L2 when its turn comes.
+class PanelPrefetch {
+ public:
+  PanelPrefetch(const float* begin, int64_t floats) : at_(begin), end_(begin + floats) {}
+  void arm(ConvTile* t) {
+    t->prefetch = at_;
+    t->prefetch_step = at_ < end_ ? kBlock : 0;
+    if (at_ < end_) at_ += t->nrows * t->klen * kBlock;
+  }
+
+ private:
+  const float* at_;
+  const float* end_;
+};
+
 struct PackedConv {
   Arena weights;
   Arena bias;                 // 16-aligned per panel; null when there is none
@@ -27,6 +42,12 @@ struct PackedConv {
   int64_t panel_floats(const Panel& p) const { return taps * c * p.ob * kBlock; }
   const float* panel(size_t i) const { return weights.data() + panels[i].offset; }
   const float* panel_bias(size_t i) const { return bias.data() ? bias.data() + bias_offset[i] : nullptr; }
+
+  // Fetches the panel after panel i: whoever has one mostly takes that next.
+  PanelPrefetch after(size_t i) const {
+    const size_t next = (i + 1) % panels.size();
+    return PanelPrefetch(panel(next), panel_floats(panels[next]));
+  }
 
   // A tile of panel i with everything but its pixels: rows, y and res are the driver's to set.
   ConvTile tile(size_t i, const Epilogue& e) const {
@@ -82,20 +103,5 @@ PackedDepthwise pack_depthwise(const ConvShape& shape, const float* weight, cons
 
 // The leaf for a shape.
 DwKind depthwise_kind(const ConvShape& shape);
-
-// Walks the next panel a few lines per tile, so that it is in L2 when its turn comes.
-class PanelPrefetch {
- public:
-  PanelPrefetch(const float* begin, int64_t floats) : at_(begin), end_(begin + floats) {}
-  void arm(ConvTile* t) {
-    t->prefetch = at_;
-    t->prefetch_step = at_ < end_ ? kBlock : 0;
-    if (at_ < end_) at_ += t->nrows * t->klen * kBlock;
-  }
-
- private:
-  const float* at_;
-  const float* end_;
-};
 
 }  // namespace cnnkern

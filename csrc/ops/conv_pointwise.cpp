@@ -37,27 +37,10 @@ class ConvPointwise final : public Op {
 
   void run(const RunContext& ctx, Team& team) const override {
     const TensorView x = ctx(x_), y = ctx(y_), res = ctx(e_.residual);
-    const bool split = by_pixels(team.size()), pack = prologue_.present();
-    const Range all{0, static_cast<int64_t>(packed_.panels.size())}, cells{0, cells_};
-    const Range mine = split ? all : share(all.end, team.size(), team.rank());
-    const Range pixels = split ? share(cells_, team.size(), team.rank()) : cells;
-    float* scratch = ctx.workspace;
-    if (pack && split) scratch += team.rank() * std::min(chunk_, cells_) * cell_floats();
-    if (pack && !split) {
-      const Range part = share(cells_, team.size(), team.rank());
-      scale(ctx, x, part, scratch + part.begin * cell_floats());
-      team.barrier();
-    }
-    for (int64_t t0 = pixels.begin; t0 < pixels.end; t0 += chunk_) {
-      const Range part{t0, std::min(pixels.end, t0 + chunk_)};
-      if (pack && split) scale(ctx, x, part, scratch);
-      const float* scaled = !pack ? nullptr : split ? scratch : scratch + part.begin * cell_floats();
-      for (int64_t i = mine.begin; i < mine.end; ++i) {
-        const int64_t next = i + 1 < mine.end ? i + 1 : mine.begin;
-        PanelPrefetch prefetch(packed_.panel(next), packed_.panel_floats(packed_.panels[next]));
-        panel(ctx, x, scaled, y, res, static_cast<size_t>(i), part, &prefetch);
-      }
-    }
+    if (prologue_.present()) return run_scaled(ctx, team, x, y, res);
+    const int64_t panels = count(), parts = by_pixels(team.size()) ? pixel_parts(team.size()) : 1;
+    Units units(team, parts * panels);
+    for (int64_t u; units.next(&u);) panel(ctx, x, nullptr, y, res, u % panels, share(cells_, parts, u / panels));
   }
 
  private:
@@ -79,10 +62,38 @@ class ConvPointwise final : public Op {
     return x.at(c.n, c.p * s_.stride_h, 0) + c.begin * x_px(x);
   }
 
+  int64_t count() const { return static_cast<int64_t>(packed_.panels.size()); }
+
   // The larger operand is split, so that each member streams its own half of it.
   bool by_pixels(int64_t team) const {
     const int64_t x_floats = lines_ * length_ * s_.c, w_floats = s_.k * s_.cg();
-    return static_cast<int64_t>(packed_.panels.size()) < team || (cells_ >= 4 * team && 4 * x_floats >= w_floats);
+    return count() < team || (cells_ >= 4 * team && 4 * x_floats >= w_floats);
+  }
+
+  // Chunks, as many for each member; with few panels smaller ones, or there would be too few units to even a team out.
+  int64_t pixel_parts(int64_t team) const {
+    return std::min(cells_, team * std::max(ceil_div(cells_, team * chunk_), ceil_div(kUnits, count())));
+  }
+
+  // What is scaled is packed by whoever reads it, so every member keeps its share.
+  void run_scaled(const RunContext& ctx, Team& team, const TensorView& x, const TensorView& y,
+                  const TensorView& res) const {
+    const bool split = by_pixels(team.size());
+    const Range mine = split ? Range{0, count()} : share(count(), team.size(), team.rank());
+    const Range part = share(cells_, team.size(), team.rank()), pixels = split ? part : Range{0, cells_};
+    float* scratch = ctx.workspace;
+    if (split) {
+      scratch += team.rank() * std::min(chunk_, cells_) * cell_floats();
+    } else {
+      scale(ctx, x, part, scratch + part.begin * cell_floats());
+      team.barrier();
+    }
+    for (int64_t t0 = pixels.begin; t0 < pixels.end; t0 += chunk_) {
+      const Range chunk{t0, std::min(pixels.end, t0 + chunk_)};
+      if (split) scale(ctx, x, chunk, scratch);
+      const float* scaled = split ? scratch : scratch + t0 * cell_floats();
+      for (int64_t i = mine.begin; i < mine.end; ++i) panel(ctx, x, scaled, y, res, i, chunk);
+    }
   }
 
   void scale(const RunContext& ctx, const TensorView& x, Range cells, float* to) const {
@@ -92,10 +103,11 @@ class ConvPointwise final : public Op {
     }
   }
 
-  // One panel over cells; `scaled` is the first one's pack, or null: x is read where it lies.
+  // Panel i over cells; `scaled` is the first one's pack, or null: x is read where it lies.
   void panel(const RunContext& ctx, const TensorView& x, const float* scaled, const TensorView& y,
-             const TensorView& res, size_t i, Range cells, PanelPrefetch* prefetch) const {
+             const TensorView& res, int64_t i, Range cells) const {
     const Panel& panel = packed_.panels[i];
+    PanelPrefetch prefetch = packed_.after(i);
     const float* rows[1];
     ConvTile t = packed_.tile(i, e_);
     t.rows = rows;
@@ -113,13 +125,14 @@ class ConvPointwise final : public Op {
         rows[0] = from + q.begin * t.x_px;
         t.y = y.at(c.n, c.p, 0) + (c.begin + q.begin) * t.y_px + panel.k0;
         t.res = res.data ? res.at(c.n, c.p, 0) + (c.begin + q.begin) * t.res_px + panel.k0 : nullptr;
-        prefetch->arm(&t);
+        prefetch.arm(&t);
         ctx.kernels->conv[panel.ob][q.end - q.begin](&t);
         e_.finish(ctx.kernels, t.y, q.end - q.begin, t.y_px, t.valid);
       }
     }
   }
 
+  static constexpr int64_t kUnits = 8;  // for each member, where pixels are split
   static constexpr int64_t kChunkFloats = 48 * 1024;  // 192 KiB: a fifth of a 1 MiB L2, beside two weight panels
   ConvShape s_;
   ConvPlan plan_;

@@ -49,11 +49,11 @@ class ConvWinograd final : public Op {
     const int64_t products = a_ * a_ * static_cast<int64_t>(panels_.size());
     if (!plan_.shared) {
       float* v = ctx.workspace + team.rank() * a_ * a_ * (v_pos_ + m_pos_);
-      const Range mine = share(blocks_, team.size(), team.rank());
-      for (int64_t b = mine.begin; b < mine.end; ++b) {
+      Units blocks(team, blocks_);
+      for (int64_t b; blocks.next(&b);) {
         const Range tiles = share(tiles_, blocks_, b);
         input(ctx, x, v, tiles.begin, tiles);
-        multiply(ctx, v, tiles.end - tiles.begin, {0, products});
+        for (int64_t i = 0; i < products; ++i) multiply(ctx, v, tiles.end - tiles.begin, i);
         output(ctx, y, res, v, tiles.begin, tiles);
       }
       return;
@@ -65,7 +65,8 @@ class ConvWinograd final : public Op {
       if (b) team.barrier();
       input(ctx, x, ctx.workspace, tiles.begin, mine);
       team.barrier();
-      multiply(ctx, ctx.workspace, tiles.end - tiles.begin, share(products, team.size(), team.rank()));
+      Units units(team, products);
+      for (int64_t i; units.next(&i);) multiply(ctx, ctx.workspace, tiles.end - tiles.begin, i);
       team.barrier();
       output(ctx, y, res, ctx.workspace, tiles.begin, mine);
     }
@@ -127,31 +128,27 @@ class ConvWinograd final : public Op {
     }
   }
 
-  // Products [begin, end) of positions x panels over a block of `count` tiles.
-  void multiply(const RunContext& ctx, float* v, int64_t count, Range products) const {
+  // Product i of positions x panels over a block of `count` tiles.
+  void multiply(const RunContext& ctx, float* v, int64_t count, int64_t i) const {
     float* m = v + a_ * a_ * v_pos_;
-    const int64_t panels = static_cast<int64_t>(panels_.size());
-    for (int64_t i = products.begin; i < products.end; ++i) {
-      const int64_t next = i + 1 < products.end ? i + 1 : products.begin;
-      const Panel &panel = panels_[i % panels], &after = panels_[next % panels];
-      PanelPrefetch prefetch(weights_.data() + next / panels * position_floats_ + after.offset,
-                             s_.c * after.ob * kBlock);
-      const int64_t position = i / panels, tiles = ceil_div(count, panel.px);
-      for (int64_t tile = 0; tile < tiles; ++tile) {
-        const Range t = share(count, tiles, tile);
-        const float* rows[1] = {v + position * v_pos_ + t.begin * v_px_};
-        ConvTile c = {};
-        c.rows = rows;
-        c.nrows = 1;
-        c.klen = s_.c;
-        c.x_px = v_px_;
-        c.w = weights_.data() + position * position_floats_ + panel.offset;
-        c.y = m + position * m_pos_ + t.begin * m_px_ + panel.k0;
-        c.y_px = m_px_;
-        c.valid = panel.valid;
-        prefetch.arm(&c);
-        ctx.kernels->conv[panel.ob][t.end - t.begin](&c);
-      }
+    const int64_t panels = static_cast<int64_t>(panels_.size()), next = (i + 1) % (a_ * a_ * panels);
+    const Panel &panel = panels_[i % panels], &after = panels_[next % panels];
+    PanelPrefetch prefetch(weights_.data() + next / panels * position_floats_ + after.offset, s_.c * after.ob * kBlock);
+    const int64_t position = i / panels, tiles = ceil_div(count, panel.px);
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      const Range t = share(count, tiles, tile);
+      const float* rows[1] = {v + position * v_pos_ + t.begin * v_px_};
+      ConvTile c = {};
+      c.rows = rows;
+      c.nrows = 1;
+      c.klen = s_.c;
+      c.x_px = v_px_;
+      c.w = weights_.data() + position * position_floats_ + panel.offset;
+      c.y = m + position * m_pos_ + t.begin * m_px_ + panel.k0;
+      c.y_px = m_px_;
+      c.valid = panel.valid;
+      prefetch.arm(&c);
+      ctx.kernels->conv[panel.ob][t.end - t.begin](&c);
     }
   }
 

@@ -53,8 +53,8 @@ struct ConvTile {
   float lo, hi;                  // clamp; -inf and +inf for none (`clamp` false skips it)
   bool clamp;
   int64_t valid;                 // channels to store, in (16*(OB-1), 16*OB]
-  const float* prefetch;         // a line of the next weight panel is fetched per k, from here on (not by a single pixel)
-  int64_t prefetch_step;         // floats per k: 16, or 0 to fetch nothing new
+  const float* prefetch;  // a line of the next weight panel is fetched per k, from here on (not by a single pixel)
+  int64_t prefetch_step;  // floats per k: 16, or 0 to fetch nothing new
 };
 using ConvTileFn = void (*)(const ConvTile*);
 

@@ -49,6 +49,35 @@ void check_barriers(int threads, int rounds) {
   });
 }
 
+// Every unit once, whoever is slow and however many there are; more rounds than a mark has values.
+void check_units(int threads) {
+  const int64_t counts[] = {0, 1, 2, 3, 7, 64, 1000};
+  std::vector<int> taken(1000);
+  std::atomic<int64_t> slow{0}, fast{0};
+  run_team(threads, [&](Team& team) {
+    for (int round = 0; round < 3000; ++round) {
+      const int64_t count = round == 2999 ? 64 : round % 300 < 290 ? 1 : counts[round % 7];
+      Units units(team, count);
+      for (int64_t unit; units.next(&unit);) {
+        CHECK(unit >= 0 && unit < count);
+        ++taken[unit];  // not atomic: a unit has one member
+        if (round == 2999) {
+          if (team.rank() == 0) usleep(3000);
+          ++(team.rank() == 0 ? slow : fast);
+        }
+      }
+      team.barrier();
+      if (team.rank() == 0)
+        for (int64_t i = 0; i < 1000; ++i) {
+          CHECK(taken[i] == (i < count));
+          taken[i] = 0;
+        }
+      team.barrier();
+    }
+  });
+  if (threads > 1) CHECK(slow + fast == 64 && slow < fast);
+}
+
 void check_uneven() {  // long enough apart that the waiting members sleep
   run_team(3, [&](Team& team) {
     for (int round = 0; round < 30; ++round) {
@@ -155,6 +184,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   for (int threads : {1, 2, 3, 7}) check_barriers(threads, threads > 2 ? 50 : 500);
+  for (int threads : {1, 2, 3, 7}) check_units(threads);
   check_uneven();
   for (int thrower : {0, 1, 2}) {
     check_exception(2, thrower);
