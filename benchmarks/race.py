@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -39,6 +40,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("race.py", description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", metavar="MODEL", help="ids of cnnkern.models.list()")
     parser.add_argument("--batch", default="1", type=numbers, metavar="N,N", help="batch sizes (1)")
+    parser.add_argument("--size", default=[None], type=numbers, metavar="N,N", help="of the images (the network's own)")
     parser.add_argument("--threads", default=None, type=int, metavar="N", help="for every engine (all usable cores)")
     parser.add_argument("--rounds", default=20, type=int, metavar="N", help="turns of every engine (20)")
     parser.add_argument(
@@ -56,8 +58,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parsed.models = [cnnkern.models.get(name).name for name in parsed.models]
     except ValueError as error:
         parser.error(str(error))
-    if parsed.rounds < 1 or parsed.threads < 1 or min(parsed.batch) < 1:
-        parser.error("--rounds, --threads and --batch take positive numbers")
+    if min(parsed.rounds, parsed.threads, *parsed.batch, *(size or 1 for size in parsed.size)) < 1:
+        parser.error("--rounds, --threads, --batch and --size take positive numbers")
     return parsed
 
 
@@ -87,15 +89,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "machine": machine_profile(threads=asked.threads).as_dict(),
     }
     with console.progress() as line:
-        for model in asked.models:
+        for model, size in itertools.product(asked.models, asked.size):
             line.say(f"{model}: weights and the float64 reference")
-            course = Course(model, cnnkern.models.create(model, seed=asked.seed))
-            for batch in asked.batch:
-                task = peers.Task(model, batch, asked.threads, asked.seed, config.get("isa"))
+            asks = [
+                peers.Task(model, batch, asked.threads, asked.seed, config.get("isa"), size) for batch in asked.batch
+            ]
+            shape = asks[0].input_shape
+            course = Course(model, cnnkern.models.create(model, input_shape=shape, seed=asked.seed))
+            for task in asks:
                 try:
                     heats.append(hold(course, task, [asked.ours, *asked.peers], asked.rounds, line.say))
                 except EngineError as error:
-                    failures.append(f"{model} batch {batch}: {error}")
+                    failures.append(f"{model} batch {task.batch}: {error}")
                     print(failures[-1], error.details, sep="\n", file=sys.stderr)
                 document = made(head, heats, failures)
                 if asked.json:

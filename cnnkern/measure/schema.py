@@ -106,6 +106,7 @@ RACER = {
 HEAT = {
     "model": str,
     "batch": int,
+    "size": (int, type(None)),  # of the images; null: the network's own
     "threads": int,
     "seed": int,
     "isa": TextOrNull,

@@ -33,10 +33,15 @@ def heats(found: Sequence[Heat], rest: Iterable[tuple[str, str]] = ()) -> Render
     for heat in found:
         timed = [e for e in heat["engines"] if not e["reason"]]
         for entry in timed:
-            start = (heat["model"], str(heat["batch"])) if entry is timed[0] else ("", "")
+            start = (_model(heat), str(heat["batch"])) if entry is timed[0] else ("", "")
             made.add_row(*start, *_row(heat, entry), end_section=entry is timed[-1])
     lines = (*_means(found), *_warnings(found), *_absent(found), *_notes(found), *_rounds(found), *rest)
     return Group(made, "", facts((label, escape(sentence)) for label, sentence in lines))
+
+
+def _model(heat: Heat) -> str:
+    """The network, with the size of its images where that is not its own."""
+    return heat["model"] + (f" {heat['size']}x{heat['size']}" if heat.get("size") else "")
 
 
 def _row(heat: Heat, entry: Mapping[str, Any]) -> list[str]:
@@ -66,7 +71,7 @@ def _means(found: Sequence[Heat]) -> Iterable[tuple[str, str]]:
     yield "ratio", "an engine's time over ours: above 1 we are faster"
     for heat in found:
         if heat["best_ratio"]:
-            where = f"{heat['model']} batch {heat['batch']}"
+            where = f"{_model(heat)} batch {heat['batch']}"
             yield "", f"{where}: best peer {heat['best_peer']}, ratio {heat['best_ratio']:.2f}"
     collected: dict[tuple[int, str], list[float]] = {}
     for heat in found:
@@ -86,7 +91,7 @@ def geometric_mean(ratios: Sequence[float]) -> float:
 
 def _warnings(found: Sequence[Heat]) -> Iterable[tuple[str, str]]:
     for heat in found:
-        label, clock = f"{heat['model']} batch {heat['batch']}", heat["peak_fma"]
+        label, clock = f"{_model(heat)} batch {heat['batch']}", heat["peak_fma"]
         if not heat["correct"]:
             yield "wrong", f"{label}: ours is beyond {heat['tolerance']:g} of the range, or the same for any input"
         if heat["neighbours"] is not None and heat["neighbours"] > DISTURBED:
@@ -102,7 +107,7 @@ def _absent(found: Sequence[Heat]) -> Iterable[tuple[str, str]]:
         for entry in heat["engines"]:
             if entry["reason"]:
                 key = entry["engine"], entry["reason"]
-                reasons.setdefault(key, []).append(f"{heat['model']} batch {heat['batch']}")
+                reasons.setdefault(key, []).append(f"{_model(heat)} batch {heat['batch']}")
     for (engine, reason), where in reasons.items():
         yield "left out", f"{engine} ({'all' if len(where) == len(found) else ', '.join(where)}): {reason}"
 
@@ -123,7 +128,7 @@ def _rounds(found: Sequence[Heat]) -> Iterable[tuple[str, str]]:
             rounds = text.plural(heat["rounds"], "round")
             yield (
                 "rounds",
-                f"{heat['model']} batch {heat['batch']}: {rounds}, calls in each (CPU ms spun away): {turns}",
+                f"{_model(heat)} batch {heat['batch']}: {rounds}, calls in each (CPU ms spun away): {turns}",
             )
 
 

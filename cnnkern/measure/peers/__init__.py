@@ -21,6 +21,7 @@ class Task:
 
     Attributes:
         isa: the instruction set to stay within; None leaves the choice to each engine.
+        size: height and width of the images; None for the network's own.
         onnx: the network as a file, at this batch size; "" where no engine reads one.
         onnx_single: the same for one image, for engines that take batches image by image.
     """
@@ -30,8 +31,13 @@ class Task:
     threads: int
     seed: int = 0
     isa: str | None = None
+    size: int | None = None
     onnx: str = ""
     onnx_single: str = ""
+
+    @property
+    def input_shape(self) -> tuple[int, int, int] | None:
+        return None if self.size is None else (3, self.size, self.size)
 
 
 @dataclass(frozen=True)

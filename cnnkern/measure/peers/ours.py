@@ -15,7 +15,7 @@ class Cnnkern:
     notes: tuple[str, ...] = ()
 
     def __init__(self, task: Task):
-        network = models.create(task.model, seed=task.seed)
+        network = models.create(task.model, input_shape=task.input_shape, seed=task.seed)
         shape = (task.batch, *network.input_shape)
         with config(**({"isa": task.isa} if task.isa else {})):
             self._executable = network.compile(input_shape=shape, backend=self.backend, threads=task.threads)

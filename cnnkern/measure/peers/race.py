@@ -99,7 +99,7 @@ class Heat:
             for entry in self.entries
         ]
         return {
-            **{key: getattr(self.task, key) for key in ("model", "batch", "threads", "seed", "isa")},
+            **{key: getattr(self.task, key) for key in ("model", "batch", "size", "threads", "seed", "isa")},
             "correct": self.correct,
             "variation": self.variation,
             "tolerance": TOLERANCE,
@@ -118,7 +118,7 @@ def hold(course: Course, task: Task, engines: Sequence[str], rounds: int, say: S
     Args: `engines`, ours first; `say(text, share)` hears what goes on; `start(engine, task)` makes a Worker.
     Raises: EngineError where ours cannot build or fails. Returns: the heat, without times where ours is wrong.
     """
-    label = f"{task.model} batch {task.batch}"
+    label = f"{task.model} batch {task.batch}" + (f" size {task.size}" if task.size else "")
     heat = Heat(task, [Entry(engine) for engine in engines], course.varies)
     with ExitStack() as stack:
         workers = build(heat, course, stack, start, lambda text: say(f"{label}: {text}", None))
