@@ -53,23 +53,14 @@ class ConvIm2col final : public Op {
 
   void multiply(const RunContext& ctx, const float* patches, const TensorView& y, const TensorView& res, size_t i,
                 int64_t n, int64_t p) const {
-    const Panel& panel = packed_.panels[i];
-    const int64_t klen = packed_.taps * packed_.c, tiles = ceil_div(s_.q, panel.px);
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      const Range q = share(s_.q, tiles, tile);
-      const float* rows[1] = {patches + q.begin * patch() + panel.c0 / packed_.c * klen};
-      ConvTile t = packed_.tile(i, e_);
-      t.rows = rows;
-      t.nrows = 1;
-      t.klen = klen;
-      t.x_px = patch();
-      t.y = y.at(n, p, q.begin) + panel.k0;
-      t.y_px = y.sw;
-      t.res = res.data ? res.at(n, p, q.begin) + panel.k0 : nullptr;
-      t.res_px = res.sw;
-      ctx.kernels->conv[panel.ob][q.end - q.begin](&t);
-      e_.finish(ctx.kernels, t.y, q.end - q.begin, t.y_px, t.valid);
-    }
+    PanelPrefetch prefetch = packed_.after(i);
+    ConvTile t = packed_.tile(i, e_);
+    t.klen = packed_.taps * packed_.c;
+    t.x_px = patch();
+    t.y_px = y.sw;
+    t.res_px = res.sw;
+    packed_.line(ctx.kernels, e_, i, t, patches + packed_.panels[i].c0 / packed_.c * t.klen, y.at(n, p, 0),
+                 res.data ? res.at(n, p, 0) : nullptr, s_.q, &prefetch);
   }
 
   ConvShape s_;

@@ -106,29 +106,17 @@ class ConvPointwise final : public Op {
   // Panel i over cells; `scaled` is the first one's pack, or null: x is read where it lies.
   void panel(const RunContext& ctx, const TensorView& x, const float* scaled, const TensorView& y,
              const TensorView& res, int64_t i, Range cells) const {
-    const Panel& panel = packed_.panels[i];
     PanelPrefetch prefetch = packed_.after(i);
-    const float* rows[1];
     ConvTile t = packed_.tile(i, e_);
-    t.rows = rows;
-    t.nrows = 1;
     t.klen = packed_.c;
     t.x_px = scaled ? plan_.scratch_px : x_px(x);
     t.y_px = vectors_ ? y.sn : y.sw;
     t.res_px = vectors_ ? res.sn : res.sw;
     for (int64_t at = cells.begin; at < cells.end; ++at) {
       const Cell c = cell(at);
-      const float* from = (scaled ? scaled + (at - cells.begin) * cell_floats() : source(x, c)) + panel.c0;
-      const int64_t pixels = c.end - c.begin, tiles = ceil_div(pixels, panel.px);
-      for (int64_t tile = 0; tile < tiles; ++tile) {
-        const Range q = share(pixels, tiles, tile);
-        rows[0] = from + q.begin * t.x_px;
-        t.y = y.at(c.n, c.p, 0) + (c.begin + q.begin) * t.y_px + panel.k0;
-        t.res = res.data ? res.at(c.n, c.p, 0) + (c.begin + q.begin) * t.res_px + panel.k0 : nullptr;
-        prefetch.arm(&t);
-        ctx.kernels->conv[panel.ob][q.end - q.begin](&t);
-        e_.finish(ctx.kernels, t.y, q.end - q.begin, t.y_px, t.valid);
-      }
+      const float* from = (scaled ? scaled + (at - cells.begin) * cell_floats() : source(x, c)) + packed_.panels[i].c0;
+      packed_.line(ctx.kernels, e_, i, t, from, y.at(c.n, c.p, 0) + c.begin * t.y_px,
+                   res.data ? res.at(c.n, c.p, 0) + c.begin * t.res_px : nullptr, c.end - c.begin, &prefetch);
     }
   }
 

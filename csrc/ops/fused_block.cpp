@@ -155,26 +155,14 @@ class FusedBlock final : public Op {
   // A 1x1 convolution over `length` pixels.
   static void line(const KernelTable* k, const Lines& conv, const float* x, int64_t x_px, float* y, int64_t y_px,
                    const float* res, int64_t res_px, int64_t length) {
-    const PackedConv& packed = conv.packed;
-    for (size_t i = 0; i < packed.panels.size(); ++i) {
-      const Panel& panel = packed.panels[i];
-      const float* rows[1];
-      ConvTile t = packed.tile(i, conv.epilogue);
-      t.rows = rows;
-      t.nrows = 1;
-      t.klen = packed.c;
+    for (size_t i = 0; i < conv.packed.panels.size(); ++i) {
+      PanelPrefetch prefetch = conv.packed.after(i);
+      ConvTile t = conv.packed.tile(i, conv.epilogue);
+      t.klen = conv.packed.c;
       t.x_px = x_px;
       t.y_px = y_px;
       t.res_px = res_px;
-      const int64_t tiles = ceil_div(length, panel.px);
-      for (int64_t tile = 0; tile < tiles; ++tile) {
-        const Range q = share(length, tiles, tile);
-        rows[0] = x + q.begin * x_px;
-        t.y = y + q.begin * y_px + panel.k0;
-        t.res = res ? res + q.begin * res_px + panel.k0 : nullptr;
-        k->conv[panel.ob][q.end - q.begin](&t);
-      }
-      conv.epilogue.finish(k, y + panel.k0, length, y_px, panel.valid);
+      conv.packed.line(k, conv.epilogue, i, t, x, y, res, length, &prefetch);
     }
   }
 
