@@ -25,7 +25,9 @@ from .buffers import LANES, Buffers
 from .calls import WEIGHTS
 from .candidates import Problem, shown
 from .edges import add_edges
-from .lower import Lowering, conv_shape, one_image
+from .lower import lower
+from .lower_conv import conv_shape
+from .lowering import Lowering, one_image
 from .predict import predict
 from .runner import NativeRunner
 from .schedule import image_by_image, own_values
@@ -109,7 +111,7 @@ class CpuBackend:
         each, found = one_image(low), []
         for node in low.graph.nodes:
             free = is_free(low.graph, low.views, node)
-            lowered = None if free else (each if node.name in by_image else low).lower(node)
+            lowered = None if free else lower(each if node.name in by_image else low, node)
             if lowered is not None and lowered.problem is not None:
                 found.append((node.name, lowered.problem))
         return found
@@ -178,7 +180,7 @@ class CpuBackend:
         def prepare(node: Node, graph: Graph, weights, decision):
             if is_free(graph, low.views, node):
                 return None
-            lowered = (each if node.name in by_image else low).lower(node, decision)
+            lowered = lower(each if node.name in by_image else low, node, decision)
             if lowered is None:
                 message = f"{node.spec.op} has no native form for these arguments and runs on the reference"
                 warn_once(("cpu", node.spec.op), message)

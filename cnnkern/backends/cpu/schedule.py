@@ -14,7 +14,8 @@ from ... import ops
 from ...graph.ir import Graph, Node
 from ...graph.views import View, is_free
 from ...ops.base import product
-from .lower import Lowering, one_image
+from .lower import lower
+from .lowering import Lowering, one_image
 
 # Ops whose output for an image depends on that image alone, and whose specs do not name the batch.
 BY_IMAGE = (
@@ -68,7 +69,7 @@ def _candidates(low: Lowering) -> list[Node]:
         values = [name for name in (*node.inputs, *node.outputs) if name in low.graph.values]
         if any(low.graph.shape(name)[:1] != (low.buffers.images,) for name in values):
             break
-        if not (is_free(low.graph, low.views, node) or (isinstance(node.spec, BY_IMAGE) and low.lower(node))):
+        if not (is_free(low.graph, low.views, node) or (isinstance(node.spec, BY_IMAGE) and lower(low, node))):
             break
         found.append(node)
     return found
@@ -84,7 +85,7 @@ class _Cost(NamedTuple):
 def _cost(low: Lowering, node: Node) -> _Cost:
     if is_free(low.graph, low.views, node):
         return _Cost(0.0, 0)
-    lowered = low.lower(node)
+    lowered = lower(low, node)
     values = [name for name in (*node.inputs, *node.outputs) if name in low.graph.values]
     moved = 4 * sum(product(low.graph.shape(name)) for name in values)
     rate = next(rate for fits, rate in LEVELS if moved <= fits)
