@@ -31,6 +31,10 @@ constexpr int64_t kSharedTiles = 56;            // up to so many tiles the team 
 // than a block too large for L2; likewise fitted by `cnnkern regret`.
 constexpr int64_t kOwnTiles = 28, kOwnWeightBytes = 5 << 19;
 
+// A wider and shorter tile reads the weights more often: it has to be so much better. Zen 5, 2026-11-21, paired runs of
+// resnet50 and mobilenet_v2: 11 and 6 % on AVX2 with tiles counted exactly, within 1 % on AVX-512.
+constexpr double kWider = 0.98;
+
 const char* const kNames[] = {"direct", "im2col", "pointwise", "depthwise", "grouped", "winograd"};
 
 // `scaled`: a pack applies scale and shift, channel after channel; what reads the input where it lies cannot.
@@ -63,11 +67,13 @@ double step_cycles(const KernelTable* kernels, int64_t length, int64_t blocks, i
     while (!kernels->conv[width][1]) --width;
     int64_t longest = px;
     while (!kernels->conv[width][longest]) --longest;
-    const int64_t tiles = ceil_div(length, longest), pixels = ceil_div(length, tiles);
-    const double fma = static_cast<double>(pixels * width * vectors);
-    const double load = static_cast<double>(pixels + width * vectors) * kProfile.load_cycles * 1.1;
-    const double step = std::max({fma, load, kProfile.latency_cycles}) + kProfile.load_share * load;
-    total += static_cast<double>(tiles) * (step + kProfile.tile_cycles / steps);
+    const int64_t tiles = ceil_div(length, longest), shorter = length / tiles, longer = length % tiles;
+    const auto tile = [&](int64_t pixels) {
+      const double fma = static_cast<double>(pixels * width * vectors);
+      const double load = static_cast<double>(pixels + width * vectors) * kProfile.load_cycles * 1.1;
+      return std::max({fma, load, kProfile.latency_cycles}) + kProfile.load_share * load + kProfile.tile_cycles / steps;
+    };
+    total += static_cast<double>(longer) * tile(shorter + 1) + static_cast<double>(tiles - longer) * tile(shorter);
     left -= width;
   }
   return total;
@@ -90,7 +96,7 @@ Tile best_tile(const KernelTable* kernels, int64_t length, int64_t channels, dou
     while (px < kMaxPx && kernels->conv[ob][px + 1]) ++px;
     if (aliased) px = std::min<int64_t>(px, 7);
     const double cycles = step_cycles(kernels, length, ceil_div(channels, kBlock), ob, px, steps);
-    if (best.cycles < 0 || cycles < best.cycles * 0.999) best = {ob, px, cycles};
+    if (best.cycles < 0 || cycles < best.cycles * kWider) best = {ob, px, cycles};
   }
   return best;
 }
