@@ -160,6 +160,7 @@ NETWORK_RESULT = {
     "predicted": COUNTS_OR_NULL,
     "executed": COUNTS_OR_NULL,
     "build_s": Number,
+    "first_ms": Number,
     "arena_bytes": (int, type(None)),
     "activation_bytes": (int, type(None)),
     "layers": [LAYER_RESULT],

@@ -62,7 +62,7 @@ def _findings(result: NetworkResult) -> Iterable[tuple[str, str]]:
         yield "limit", f"{text.milliseconds(result.limit_ms)} ms by FMA peak and bandwidths (bound), {share}"
     if result.arena_bytes and result.activation_bytes:
         yield "memory", f"arena {text.size(result.arena_bytes)} for {text.size(result.activation_bytes)} of activations"
-    yield "built", f"in {result.build_s:.2f} s"
+    yield "built", f"in {result.build_s:.2f} s; the first call took {text.milliseconds(result.first_ms)} ms"
 
 
 def _answer(result: NetworkResult) -> str:

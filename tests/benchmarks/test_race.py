@@ -33,7 +33,8 @@ def test_end_to_end(race, tmp_path, capsys):
     schema.validate(document)
     (heat,) = document["heats"]
     assert heat["correct"] and heat["best_peer"] == "onnxruntime" and heat["best_ratio"] > 0
-    assert "benchmarks/race.py lenet5" in document["command"] and "benchmarks/race.py lenet5" in printed
+    assert "benchmarks/race.py lenet5" in document["command"]
+    assert "benchmarks/race.py lenet5" in " ".join(printed.split())
     assert race.main(["--show", str(file)]) == 0
     assert capsys.readouterr().out == printed
 
@@ -54,9 +55,30 @@ def test_the_json_is_written_after_every_heat(race, tmp_path, monkeypatch):
     assert [heat["batch"] for heat in found[0]["heats"]] == [1]
 
 
+def test_images_of_other_sizes(race, tmp_path, capsys):
+    file = tmp_path / "race.json"
+    argv = [
+        "squeezenet1_1",
+        "--size",
+        "64,80",
+        "--ours",
+        "reference",
+        "--peers",
+        "mnn",
+        "--rounds",
+        "1",
+        "--json",
+        str(file),
+    ]
+    assert race.main([*argv, "--json", str(file)]) == 0
+    document = json.loads(file.read_text())
+    assert [heat["size"] for heat in document["heats"]] == [64, 80] and schema.validate(document) is None
+    assert "squeezenet1_1 80x80" in capsys.readouterr().out
+
+
 HEAT = {
-    "model": "lenet5", "batch": 1, "threads": 1, "seed": 0, "isa": None, "correct": True, "variation": 1.0,
-    "tolerance": 1e-3, "rounds": 1, "neighbours": None, "peak_fma": None, "best_peer": None, "best_ratio": None,
+    "model": "lenet5", "batch": 1, "size": None, "threads": 1, "seed": 0, "isa": None, "correct": True,
+    "variation": 1.0, "tolerance": 1e-3, "rounds": 1, "neighbours": None, "peak_fma": None, "best_peer": None, "best_ratio": None,
     "engines": [],
 }  # fmt: skip
 

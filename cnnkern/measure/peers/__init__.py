@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from ... import models
+
 OURS = "cnnkern"
 TOLERANCE = 1e-3  # of the output's range; float32 with Winograd stays below 1e-4 in the deepest networks
 
@@ -37,7 +39,8 @@ class Task:
 
     @property
     def input_shape(self) -> tuple[int, int, int] | None:
-        return None if self.size is None else (3, self.size, self.size)
+        """(C, H, W) for `models.create`, None for the network's own."""
+        return None if self.size is None else (models.create(self.model).input_shape[0], self.size, self.size)
 
 
 @dataclass(frozen=True)
