@@ -78,8 +78,8 @@ def test_images_of_other_sizes(race, tmp_path, capsys):
 
 HEAT = {
     "model": "lenet5", "batch": 1, "size": None, "threads": 1, "seed": 0, "isa": None, "correct": True,
-    "variation": 1.0, "tolerance": 1e-3, "rounds": 1, "neighbours": None, "peak_fma": None, "best_peer": None, "best_ratio": None,
-    "engines": [],
+    "variation": 1.0, "tolerance": 1e-3, "rounds": 1, "neighbours": None, "peak_fma": None, "best_peer": None,
+    "best_ratio": None, "engines": [],
 }  # fmt: skip
 
 
