@@ -31,9 +31,10 @@ constexpr int64_t kSharedTiles = 56;            // up to so many tiles the team 
 // than a block too large for L2; likewise fitted by `cnnkern regret`.
 constexpr int64_t kOwnTiles = 28, kOwnWeightBytes = 5 << 19;
 
-// A wider and shorter tile reads the weights more often: it has to be so much better. Zen 5, 2026-11-21, paired runs of
+// A wider and shorter tile reads the weights more often: where its panel exceeds so many bytes of L1, it has to be so
+// much better. Zen 5, 2026-11-21, paired runs of
 // resnet50 and mobilenet_v2: 11 and 6 % on AVX2 with tiles counted exactly, within 1 % on AVX-512.
-constexpr double kWider = 0.98;
+constexpr double kWider = 0.98, kNearBytes = 24 * 1024;
 
 const char* const kNames[] = {"direct", "im2col", "pointwise", "depthwise", "grouped", "winograd"};
 
@@ -96,7 +97,8 @@ Tile best_tile(const KernelTable* kernels, int64_t length, int64_t channels, dou
     while (px < kMaxPx && kernels->conv[ob][px + 1]) ++px;
     if (aliased) px = std::min<int64_t>(px, 7);
     const double cycles = step_cycles(kernels, length, ceil_div(channels, kBlock), ob, px, steps);
-    if (best.cycles < 0 || cycles < best.cycles * kWider) best = {ob, px, cycles};
+    const double wanted = steps * static_cast<double>(ob * kBlock * 4) > kNearBytes ? kWider : 0.999;
+    if (best.cycles < 0 || cycles < best.cycles * wanted) best = {ob, px, cycles};
   }
   return best;
 }

@@ -152,17 +152,31 @@ void Program::run(Context& context, const std::vector<float*>& externals, size_t
 std::vector<double> Program::profile(Context& context, const std::vector<float*>& externals, size_t begin,
                                      size_t end) const {
   using Clock = std::chrono::steady_clock;
+  struct Span {
+    Clock::time_point first, last;
+    double ms() const { return std::chrono::duration<double, std::milli>(last - first).count(); }
+  };
   std::vector<double> ms(end - begin);
   std::mutex sum;
+  // An op lasts from whoever begins first to whoever ends last: one that comes late finds its work done by others. The
+  // members' spans of this op and of the next: nobody is further ahead.
+  std::vector<Span> spans(static_cast<size_t>(2 * threads_));
+  std::vector<size_t> turns(static_cast<size_t>(threads_));
   walk(kernels_, context, externals, begin, end, [&](size_t op, const RunContext& ctx, Team& team) {
-    const Clock::time_point start = Clock::now();
+    Span own{Clock::now(), {}};
     ops_[op].op->run(ctx, team);
-    team.barrier();
-    const double took = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+    own.last = Clock::now();
     const bool together = team.size() > 1 || threads_ == 1;
-    if (together && team.rank() > 0) return;
+    if (together) {
+      const size_t rank = static_cast<size_t>(team.rank());
+      Span* all = &spans[turns[rank]++ % 2 * static_cast<size_t>(threads_)];
+      all[rank] = own;
+      team.barrier();
+      if (rank > 0) return;
+      for (int i = 1; i < team.size(); ++i) own = {std::min(own.first, all[i].first), std::max(own.last, all[i].last)};
+    }
     const std::lock_guard<std::mutex> lock(sum);
-    ms[op - begin] += together ? took : took / threads_;
+    ms[op - begin] += together ? own.ms() : own.ms() / threads_;
   });
   return ms;
 }
