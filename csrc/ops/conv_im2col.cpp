@@ -59,8 +59,8 @@ class ConvIm2col final : public Op {
     t.x_px = patch();
     t.y_px = y.sw;
     t.res_px = res.sw;
-    packed_.line(ctx.kernels, e_, i, t, patches + packed_.panels[i].c0 / packed_.c * t.klen, y.at(n, p, 0),
-                 res.data ? res.at(n, p, 0) : nullptr, s_.q, &prefetch);
+    run_line(ctx.kernels, e_, packed_.panels[i], t, patches + packed_.panels[i].c0 / packed_.c * t.klen, y.at(n, p, 0),
+             res.data ? res.at(n, p, 0) : nullptr, s_.q, &prefetch);
   }
 
   ConvShape s_;

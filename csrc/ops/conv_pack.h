@@ -31,6 +31,25 @@ class PanelPrefetch {
   const float* end_;
 };
 
+// `length` pixels that follow each other through one panel, in tiles of nearly equal length. Of `t` the weights and the
+// strides are set; x, y and res (or null) belong to the first pixel, the latter two to channel 0.
+inline void run_line(const KernelTable* k, const Epilogue& e, const Panel& panel, ConvTile t, const float* x, float* y,
+                     const float* res, int64_t length, PanelPrefetch* prefetch) {
+  const float* rows[1];
+  t.rows = rows;
+  t.nrows = 1;
+  const int64_t tiles = ceil_div(length, panel.px);
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const Range q = share(length, tiles, tile);
+    rows[0] = x + q.begin * t.x_px;
+    t.y = y + q.begin * t.y_px + panel.k0;
+    t.res = res ? res + q.begin * t.res_px + panel.k0 : nullptr;
+    prefetch->arm(&t);
+    k->conv[panel.ob][q.end - q.begin](&t);
+    e.finish(k, t.y, q.end - q.begin, t.y_px, t.valid);
+  }
+}
+
 struct PackedConv {
   Arena weights;
   Arena bias;                 // 16-aligned per panel; null when there is none
@@ -59,26 +78,6 @@ struct PackedConv {
     t.clamp = e.clamp;
     t.valid = panels[i].valid;
     return t;
-  }
-
-  // `length` pixels that follow each other through panel i, in tiles of nearly equal length. Of `t` the strides are set;
-  // x, y and res (or null) belong to the first pixel, the latter two to channel 0.
-  void line(const KernelTable* k, const Epilogue& e, size_t i, ConvTile t, const float* x, float* y, const float* res,
-            int64_t length, PanelPrefetch* prefetch) const {
-    const Panel& panel = panels[i];
-    const float* rows[1];
-    t.rows = rows;
-    t.nrows = 1;
-    const int64_t tiles = ceil_div(length, panel.px);
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      const Range q = share(length, tiles, tile);
-      rows[0] = x + q.begin * t.x_px;
-      t.y = y + q.begin * t.y_px + panel.k0;
-      t.res = res ? res + q.begin * t.res_px + panel.k0 : nullptr;
-      prefetch->arm(&t);
-      k->conv[panel.ob][q.end - q.begin](&t);
-      e.finish(k, t.y, q.end - q.begin, t.y_px, t.valid);
-    }
   }
 };
 

@@ -115,8 +115,8 @@ class ConvPointwise final : public Op {
     for (int64_t at = cells.begin; at < cells.end; ++at) {
       const Cell c = cell(at);
       const float* from = (scaled ? scaled + (at - cells.begin) * cell_floats() : source(x, c)) + packed_.panels[i].c0;
-      packed_.line(ctx.kernels, e_, i, t, from, y.at(c.n, c.p, 0) + c.begin * t.y_px,
-                   res.data ? res.at(c.n, c.p, 0) + c.begin * t.res_px : nullptr, c.end - c.begin, &prefetch);
+      run_line(ctx.kernels, e_, packed_.panels[i], t, from, y.at(c.n, c.p, 0) + c.begin * t.y_px,
+               res.data ? res.at(c.n, c.p, 0) + c.begin * t.res_px : nullptr, c.end - c.begin, &prefetch);
     }
   }
 

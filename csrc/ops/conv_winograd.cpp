@@ -134,22 +134,15 @@ class ConvWinograd final : public Op {
     const int64_t panels = static_cast<int64_t>(panels_.size()), next = (i + 1) % (a_ * a_ * panels);
     const Panel &panel = panels_[i % panels], &after = panels_[next % panels];
     PanelPrefetch prefetch(weights_.data() + next / panels * position_floats_ + after.offset, s_.c * after.ob * kBlock);
-    const int64_t position = i / panels, tiles = ceil_div(count, panel.px);
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      const Range t = share(count, tiles, tile);
-      const float* rows[1] = {v + position * v_pos_ + t.begin * v_px_};
-      ConvTile c = {};
-      c.rows = rows;
-      c.nrows = 1;
-      c.klen = s_.c;
-      c.x_px = v_px_;
-      c.w = weights_.data() + position * position_floats_ + panel.offset;
-      c.y = m + position * m_pos_ + t.begin * m_px_ + panel.k0;
-      c.y_px = m_px_;
-      c.valid = panel.valid;
-      prefetch.arm(&c);
-      ctx.kernels->conv[panel.ob][t.end - t.begin](&c);
-    }
+    const int64_t position = i / panels;
+    ConvTile t = {};
+    t.klen = s_.c;
+    t.x_px = v_px_;
+    t.w = weights_.data() + position * position_floats_ + panel.offset;
+    t.y_px = m_px_;
+    t.valid = panel.valid;
+    run_line(ctx.kernels, Epilogue(), panel, t, v + position * v_pos_, m + position * m_pos_, nullptr, count,
+             &prefetch);
   }
 
   void output(const RunContext& ctx, const TensorView& y, const TensorView& res, const float* v, int64_t first,

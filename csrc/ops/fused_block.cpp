@@ -162,7 +162,7 @@ class FusedBlock final : public Op {
       t.x_px = x_px;
       t.y_px = y_px;
       t.res_px = res_px;
-      conv.packed.line(k, conv.epilogue, i, t, x, y, res, length, &prefetch);
+      run_line(k, conv.epilogue, conv.packed.panels[i], t, x, y, res, length, &prefetch);
     }
   }
 
