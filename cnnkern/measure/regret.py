@@ -19,6 +19,7 @@ from ..ops import Conv2dSpec
 
 NETWORK_LIMIT = 0.05  # of a network's total time in convolutions
 SHAPE_LIMIT = 0.10  # of any one shape, beyond the spread of what was measured
+GRAIN_MS = 0.0005  # of a step's time: one plan in two lanes of a trial differs by so much (Zen 5, 2026-11-21)
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class ShapeRegret:
 
     @property
     def spread(self) -> float:
-        return max(self.chosen.spread, self.best.spread)
+        """A share of the best time: how far rounds lie apart, or the clock's grain."""
+        return max(self.chosen.spread, self.best.spread, GRAIN_MS / self.best.ms)
 
     @property
     def good(self) -> bool:
@@ -51,6 +53,8 @@ class ShapeRegret:
             "problem": self.problem.text,
             "precision": self.problem.precision,
             "threads": self.problem.threads,
+            "planes": self.problem.planes,
+            "scaled": self.problem.scaled,
             "chosen": self.chosen.plan,
             "chosen_ms": self.chosen.ms,
             "best": self.best.plan,

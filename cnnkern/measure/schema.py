@@ -171,6 +171,8 @@ SHAPE_REGRET = {
     "problem": str,
     "precision": str,
     "threads": int,
+    "planes": bool,
+    "scaled": bool,
     "chosen": dict,
     "chosen_ms": NumberOrNull,
     "best": dict,

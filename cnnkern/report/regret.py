@@ -52,7 +52,7 @@ def _shapes(shapes: Sequence[ShapeRegret]) -> RenderableType:
         made.columns[i].justify = "left"
     for s in sorted(shapes, key=lambda s: s.regret - s.spread, reverse=True):
         made.add_row(
-            s.problem.text.removeprefix("conv2d "),
+            s.problem.text.removeprefix("conv2d ") + s.problem.how,
             str(s.problem.threads),
             choice(s.chosen.plan),
             text.milliseconds(s.chosen.ms),
@@ -66,12 +66,12 @@ def _shapes(shapes: Sequence[ShapeRegret]) -> RenderableType:
 
 
 def choice(plan: Mapping[str, Any]) -> str:
-    """A decision in a word: "winograd4 7x64 block 14", "direct 14x32"."""
+    """A decision in a word: "winograd4 7x64 own 14", "direct 14x32 shared 7"."""
     words = [plan["algo"] + str(plan.get("m", ""))]
     if "ob" in plan:
         words.append(f"{plan['px']}x{16 * plan['ob']}")
-    if "tile_block" in plan:
-        words.append(f"{'shared' if plan['shared'] else 'own'} {plan['tile_block']}")
+    if "shared" in plan:
+        words.append(f"{'shared' if plan['shared'] else 'own'} {plan.get('tile_block') or plan['band_rows']}")
     return " ".join(words)
 
 

@@ -1,6 +1,9 @@
-// add_conv and conv_select: shapes and plans cross the border as dicts of ints, and are checked here.
+// add_conv, conv_select and its costs: shapes and plans cross the border as dicts of ints, and are checked here.
+#include <cmath>
+
 #include "../core/arch.h"
 #include "../ops/conv.h"
+#include "../ops/conv_cost.h"
 #include "../ukernels/tables.h"
 #include "bindings.h"
 
@@ -64,6 +67,7 @@ py::dict plan_dict(const ConvPlan& p) {
   d["shared"] = p.shared;
   d["cycles"] = p.cycles;
   d["weight_bytes"] = p.weight_bytes;
+  d["barriers"] = p.barriers;
   return d;
 }
 
@@ -139,7 +143,10 @@ void add_conv(Program& program, const py::object& x, const py::object& y, const 
   require(a.prologue.post == Act::none, "conv: the prologue must be a clamp");
   require(a.scale || prologue.empty(), "conv: a prologue needs scale and shift");
   // Asks the selector again, so that a plan that cannot serve the shape is refused in one place.
-  conv_select(s, a.kernels, algo_name(a.plan.algo), false, a.x.view.sc == 1, a.x.view.sw, false, a.scale != nullptr);
+  ConvQuery query{s, a.kernels, algo_name(a.plan.algo)};
+  query.x_channels_last = a.x.view.sc == 1;
+  query.scaled = a.scale != nullptr;
+  conv_select(query);
   std::unique_ptr<Op> op;
   {
     py::gil_scoped_release release;
@@ -216,23 +223,53 @@ Act act_of(const std::string& name) {
   throw std::invalid_argument("unknown activation '" + name + "'");
 }
 
-py::dict py_conv_select(const std::string& isa, const py::dict& shape, const std::string& algo, bool strict,
-                        bool channels_last, int64_t x_px, bool flat, bool scaled) {
-  const KernelTable* kernels = table_for(resolve_isa(isa), false);
-  return plan_dict(conv_select(parse_shape(shape), kernels, algo, strict, channels_last, x_px, flat, scaled));
+ConvQuery query(const std::string& isa, const py::dict& shape, const std::string& algo, bool strict, bool channels_last,
+                int64_t x_px, bool flat, bool scaled, const py::dict& costs) {
+  ConvQuery q{parse_shape(shape), table_for(resolve_isa(isa), false), algo, strict, channels_last, x_px, flat, scaled};
+  for (const auto& item : costs) {
+    const std::string name = item.first.cast<std::string>();
+    double MachineCosts::* value = nullptr;
+    for (const NamedCost& named : named_costs())
+      if (name == named.name) value = named.value;
+    require(value != nullptr, "conv_select: no such cost");
+    q.costs.*value = item.second.cast<double>();
+    require(std::isfinite(q.costs.*value) && q.costs.*value > 0, "conv_select: a cost must be positive");
+  }
+  return q;
 }
 
-py::list py_conv_candidates(const std::string& isa, const py::dict& shape, const std::string& algo, bool strict,
-                            bool channels_last, int64_t x_px, bool flat, bool scaled) {
-  const KernelTable* kernels = table_for(resolve_isa(isa), false);
-  py::list plans;
-  for (const ConvPlan& plan :
-       conv_candidates(parse_shape(shape), kernels, algo, strict, channels_last, x_px, flat, scaled))
-    plans.append(plan_dict(plan));
-  return plans;
-}
-
-void bind_conv(py::class_<Program>& program) {
+void bind_conv(py::module_& m, py::class_<Program>& program) {
+  m.def(
+      "conv_select",
+      [](const std::string& isa, const py::dict& shape, const std::string& algo, bool strict, bool channels_last,
+         int64_t x_px, bool flat, bool scaled, const py::dict& costs) {
+        return plan_dict(conv_select(query(isa, shape, algo, strict, channels_last, x_px, flat, scaled, costs)));
+      },
+      py::arg("isa"), py::arg("shape"), py::arg("algo"), py::arg("strict"), py::arg("channels_last"), py::arg("x_px"),
+      py::arg("flat"), py::arg("scaled") = false, py::arg("costs") = py::dict(),
+      "The plan that conv_select makes for a convolution; ValueError where `algo` cannot serve it. `costs` replaces "
+      "some of conv_costs().");
+  m.def(
+      "conv_candidates",
+      [](const std::string& isa, const py::dict& shape, const std::string& algo, bool strict, bool channels_last,
+         int64_t x_px, bool flat, bool scaled, const py::dict& costs) {
+        py::list plans;
+        for (const ConvPlan& plan :
+             conv_candidates(query(isa, shape, algo, strict, channels_last, x_px, flat, scaled, costs)))
+          plans.append(plan_dict(plan));
+        return plans;
+      },
+      py::arg("isa"), py::arg("shape"), py::arg("algo"), py::arg("strict"), py::arg("channels_last"), py::arg("x_px"),
+      py::arg("flat"), py::arg("scaled") = false, py::arg("costs") = py::dict(),
+      "The plans worth measuring for a convolution, conv_select's own first.");
+  m.def(
+      "conv_costs",
+      [] {
+        py::dict costs;
+        for (const NamedCost& named : named_costs()) costs[named.name] = MachineCosts().*named.value;
+        return costs;
+      },
+      "The machine constants that conv_select estimates with.");
   program.def("add_conv", &add_conv, py::arg("x"), py::arg("y"), py::arg("shape"), py::arg("plan"), py::arg("weight"),
               py::arg("bias") = py::none(), py::arg("residual") = py::none(), py::arg("act") = "",
               py::arg("param") = 0.0f, py::arg("param2") = 0.0f, py::arg("scale") = py::none(),

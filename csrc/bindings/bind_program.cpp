@@ -142,14 +142,8 @@ void bind_program(py::module_& m) {
       .def_property_readonly("arena_floats", &Program::arena_floats)
       .def_property_readonly("own_floats", &Program::own_floats)
       .def_property_readonly("workspace_floats", &Program::workspace_floats);
-  bind_conv(program);
+  bind_conv(m, program);
   bind_ops(program);
-  m.def("conv_select", &py_conv_select, py::arg("isa"), py::arg("shape"), py::arg("algo"), py::arg("strict"),
-        py::arg("channels_last"), py::arg("x_px"), py::arg("flat"), py::arg("scaled") = false,
-        "The plan that conv_select makes for a convolution; ValueError where `algo` cannot serve it.");
-  m.def("conv_candidates", &py_conv_candidates, py::arg("isa"), py::arg("shape"), py::arg("algo"), py::arg("strict"),
-        py::arg("channels_last"), py::arg("x_px"), py::arg("flat"), py::arg("scaled") = false,
-        "The plans worth measuring for a convolution, conv_select's own first.");
 }
 
 }  // namespace cnnkern

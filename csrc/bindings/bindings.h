@@ -23,14 +23,9 @@ const float* float_data(const py::object& array, int64_t floats, const char* wha
 // "" (none), "relu", "leaky_relu", ...; std::invalid_argument for other names.
 Act act_of(const std::string& name);
 
-py::dict py_conv_select(const std::string& isa, const py::dict& shape, const std::string& algo, bool strict,
-                        bool channels_last, int64_t x_px, bool flat, bool scaled);
-py::list py_conv_candidates(const std::string& isa, const py::dict& shape, const std::string& algo, bool strict,
-                            bool channels_last, int64_t x_px, bool flat, bool scaled);
-
 void bind_machine(py::module_& m);                     // ISA, caches, peaks
 void bind_program(py::module_& m);                     // Program
-void bind_conv(py::class_<Program>& program);          // add_conv and conv_select
+void bind_conv(py::module_& m, py::class_<Program>& program);  // add_conv, conv_select and its costs
 void bind_ops(py::class_<Program>& program);           // add_pool, add_eltwise, ...
 void bind_ukernels(py::module_& m);                    // raw leaves, for tests and benchmarks
 

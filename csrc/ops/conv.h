@@ -1,6 +1,9 @@
 // The convolution drivers. Each takes a shape and a plan it can serve; conv_select.cpp alone decides which.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "op.h"
 
 namespace cnnkern {
@@ -46,16 +49,45 @@ struct FusedArgs {
 };
 std::unique_ptr<Op> make_fused_block(const FusedArgs&);
 
-// conv_select.cpp: the only place that chooses. `wanted` is "auto" or an algorithm's name; one that cannot serve the
-// shape raises std::invalid_argument with the list of those that can. `x_px` is the input's pixel stride in floats;
-// `flat` says that all pixels of the batch lie at that stride, `scaled` that there is a scale and shift. Never looks at
-// the number of threads.
-ConvPlan conv_select(const ConvShape& shape, const KernelTable* kernels, const std::string& wanted, bool strict,
-                     bool x_channels_last, int64_t x_px, bool flat, bool scaled);
+// Fitted on AMD EPYC (Zen 5, 2 cores, AVX-512) on 2026-11-21 by `python benchmarks/fit_selector.py`, on files of two
+// hours with sharing between the cores cheap and dear; benchmarks/README.md has what is left of regret. Only ratios matter.
+// A cycle is the time of one multiply-add of full width, where all units are busy.
+struct MachineCosts {
+  double load_cycles = 0.28;  // a vector load or broadcast, against one cycle a multiply-add of full width
+  double load_share = 0.45;  // of the loads' time that multiply-adds do not hide
+  double latency_cycles = 8;  // from one multiply-add into the next of the same sum
+  double turn_cycles = 0.33;  // a vector's lanes exchanged: three ports serve it and the multiply-adds together
+  double tile_cycles = 40;  // entering, leaving and storing a tile
+  double copy_cycles = 10;  // a copy of a few floats
+  double far_bytes_cycle = 6;  // weights streamed from memory
+  double l3_bytes_cycle = 10;  // the same weights again
+  double large_bytes_cycle = 9;  // a panel that the last tile has read, and that does not fit L2
+  double l2_bytes_cycle = 11;  // one that does
+  double scratch_bytes_cycle = 9;  // what is packed or transformed, in L2
+  double other_bytes_cycle = 3;  // what another member has just written
+  double barrier_cycles = 4000;  // a team's meeting, over all of a team of two
+  double depthwise_share = 0.4;  // of the multiply-add rate that a depthwise filter reaches
+};
+
+// A convolution to choose for. `wanted` is "auto" or an algorithm's name; `strict` excludes Winograd; `x_px` is the
+// input's pixel stride in floats; `flat` says that all pixels of the batch lie at that stride, `scaled` that there is a
+// scale and shift.
+struct ConvQuery {
+  ConvShape shape;
+  const KernelTable* kernels;
+  std::string wanted = "auto";
+  bool strict = false, x_channels_last = true;
+  int64_t x_px = 0;
+  bool flat = false, scaled = false;
+  MachineCosts costs{};
+};
+
+// conv_select.cpp: the only place that chooses. An algorithm that cannot serve the shape raises std::invalid_argument
+// with the list of those that can. Never looks at the number of threads.
+ConvPlan conv_select(const ConvQuery& query);
 // The plans worth measuring for it, conv_select's own first, each once: every algorithm that can serve (or the one
-// wanted), every tile family, Winograd with several blocks.
-std::vector<ConvPlan> conv_candidates(const ConvShape& shape, const KernelTable* kernels, const std::string& wanted,
-                                      bool strict, bool x_channels_last, int64_t x_px, bool flat, bool scaled);
+// wanted), every tile family, bands and blocks shared and of one's own.
+std::vector<ConvPlan> conv_candidates(const ConvQuery& query);
 const char* algo_name(ConvAlgo algo);
 
 }  // namespace cnnkern

@@ -1,6 +1,7 @@
 // Direct convolution of any shape. The input of a band of output rows is first packed into padded rows (so that tiles
 // never meet an edge), scaled and shifted on the way where that is asked for; then tiles run over output rows and weight
-// panels. Planes of a few channels, what stems read, stay planes.
+// panels. Planes of a few channels, what stems read, stay planes. Bands go to the members of a team one each, or, where
+// weights are many, one band at a time is shared by the whole team.
 #include <algorithm>
 
 #include "conv.h"
@@ -16,7 +17,6 @@ class ConvDirect final : public Op {
       : s_(a.shape), plan_(a.plan), x_(a.x), y_(a.y), e_(a.epilogue),
         prologue_(a.scale, a.shift, a.scale ? a.shape.c : 0, a.prologue),
         packed_(pack_conv(a.shape, a.plan, a.kernels, a.weight, a.bias, a.threads)) {
-    in_rows_ = (plan_.band_rows - 1) * s_.stride_h + (s_.r - 1) * s_.dil_h + 1;
     in_cols_ = (s_.q - 1) * s_.stride_w + (s_.s - 1) * s_.dil_w + 1;
     row_floats_ = in_cols_ * (plan_.planar ? s_.c : plan_.scratch_px);
     // A filter row is one run of S*C floats where the packed pixels touch, S floats of every channel where channels lie
@@ -29,35 +29,62 @@ class ConvDirect final : public Op {
     run_length_ = s_.s * packed_.c / per_row;
   }
 
-  int64_t workspace_floats(int) const override { return plan_.band_images * in_rows_ * row_floats_; }
+  int64_t workspace_floats(int threads) const override { return (plan_.shared ? 1 : threads) * band_floats(); }
 
   void run(const RunContext& ctx, Team& team) const override {
     const TensorView x = ctx(x_), y = ctx(y_), res = ctx(e_.residual);
-    for (int64_t n0 = 0; n0 < s_.n; n0 += plan_.band_images) {
-      const int64_t images = std::min(plan_.band_images, s_.n - n0);
-      for (int64_t p0 = 0; p0 < s_.p; p0 += plan_.band_rows) {
-        const int64_t rows = std::min(plan_.band_rows, s_.p - p0);
-        if (n0 || p0) team.barrier();  // the last band is still being read
-        pack(ctx, team, x, n0, images, p0, rows);
-        team.barrier();
-        compute(ctx, team, y, res, n0, images, p0, rows);
+    const int64_t packs = ceil_div(s_.n, plan_.band_images) * ceil_div(s_.p, plan_.band_rows);
+    if (!plan_.shared) {
+      float* scratch = ctx.workspace + team.rank() * band_floats();
+      Units bands(team, packs);
+      for (int64_t i; bands.next(&i);) {
+        const Band b = band(i);
+        pack(ctx, x, scratch, b, {0, b.images * in_rows(b)});
+        for (size_t panel = 0; panel < packed_.panels.size(); ++panel)
+          rows(ctx, y, res, scratch, b, panel, {0, b.images * b.rows});
       }
+      return;
+    }
+    for (int64_t i = 0; i < packs; ++i) {
+      const Band b = band(i);
+      if (i) team.barrier();  // the last band is still being read
+      pack(ctx, x, ctx.workspace, b, share(b.images * in_rows(b), team.size(), team.rank()));
+      team.barrier();
+      // Rows are split while every member gets a few; then channels are, so that each keeps its panels to itself.
+      const int64_t lines = b.images * b.rows, panels = static_cast<int64_t>(packed_.panels.size());
+      const bool by_rows = lines >= 4 * team.size() || panels < team.size();
+      const int64_t parts = by_rows ? std::min(lines, team.size() * ceil_div(kUnits, panels)) : 1;
+      Units units(team, parts * panels);
+      for (int64_t u; units.next(&u);) rows(ctx, y, res, ctx.workspace, b, u % panels, share(lines, parts, u / panels));
     }
   }
 
  private:
-  // Input row `ih` of an image into its place, with the columns that padding adds. Rows that are all padding are left
-  // out: tiles skip them.
-  void pack(const RunContext& ctx, Team& team, const TensorView& x, int64_t n0, int64_t images, int64_t p0,
-            int64_t rows) const {
-    const int64_t count = (rows - 1) * s_.stride_h + (s_.r - 1) * s_.dil_h + 1, px = plan_.scratch_px;
-    const Range mine = share(images * count, team.size(), team.rank());
+  // Output rows [p0, p0 + rows) of images [n0, n0 + images).
+  struct Band {
+    int64_t n0, images, p0, rows;
+  };
+
+  Band band(int64_t i) const {
+    const int64_t cuts = ceil_div(s_.p, plan_.band_rows), n0 = i / cuts * plan_.band_images;
+    const Range p = share(s_.p, cuts, i % cuts);
+    return {n0, std::min(plan_.band_images, s_.n - n0), p.begin, p.end - p.begin};
+  }
+
+  // Of an image.
+  int64_t in_rows(const Band& b) const { return (b.rows - 1) * s_.stride_h + (s_.r - 1) * s_.dil_h + 1; }
+  int64_t band_floats() const { return plan_.band_images * in_rows({0, 0, 0, plan_.band_rows}) * row_floats_; }
+
+  // Input rows `mine` of a band, image after image, into their places, with the columns that padding adds. Rows that are
+  // all padding are left out: tiles skip them.
+  void pack(const RunContext& ctx, const TensorView& x, float* scratch, const Band& b, Range mine) const {
+    const int64_t count = in_rows(b), px = plan_.scratch_px;
     const int64_t left = s_.pad_l, cols = std::max<int64_t>(0, std::min(x.w, in_cols_ - left));
     for (int64_t i = mine.begin; i < mine.end; ++i) {
-      const int64_t n = i / count, row = i % count, ih = p0 * s_.stride_h - s_.pad_t + row;
+      const int64_t ih = b.p0 * s_.stride_h - s_.pad_t + i % count;
       if (ih < 0 || ih >= s_.h) continue;
-      const float* from = x.at(n0 + n, ih, 0);
-      float* out = ctx.workspace + (n * in_rows_ + row) * row_floats_;
+      const float* from = x.at(b.n0 + i / count, ih, 0);
+      float* out = scratch + i * row_floats_;
       // Planes are packed as pixels of one float, one after the other.
       for (int64_t plane = 0; plane < (plan_.planar ? s_.c : 1); ++plane, from += x.sc, out += in_cols_) {
         const int64_t head = std::min(left, in_cols_), tail = in_cols_ - head - cols;
@@ -91,28 +118,22 @@ class ConvDirect final : public Op {
     }
   }
 
-  void compute(const RunContext& ctx, Team& team, const TensorView& y, const TensorView& res, int64_t n0,
-               int64_t images, int64_t p0, int64_t rows) const {
-    // Rows are split while every member gets a few; then channels are, so that each keeps its panels to itself.
-    const int64_t lines = images * rows, panels = static_cast<int64_t>(packed_.panels.size());
-    const bool by_rows = lines >= 4 * team.size() || panels < team.size();
-    const int64_t parts = by_rows ? std::min(lines, team.size() * ceil_div(kUnits, panels)) : 1;
-    Units units(team, parts * panels);
-    for (int64_t u; units.next(&u);) {
-      const int64_t i = u % panels;
-      const Range part = share(lines, parts, u / panels);
-      PanelPrefetch prefetch = packed_.after(i);
-      for (int64_t l = part.begin; l < part.end; ++l)
-        row(ctx, y, res, i, l / rows, n0 + l / rows, p0, l % rows, &prefetch);
+  // Output rows `lines` of a band, image after image, through panel i.
+  void rows(const RunContext& ctx, const TensorView& y, const TensorView& res, const float* scratch, const Band& b,
+            size_t i, Range lines) const {
+    PanelPrefetch prefetch = packed_.after(i);
+    for (int64_t l = lines.begin; l < lines.end; ++l) {
+      const float* top = scratch + (l / b.rows * in_rows(b) + l % b.rows * s_.stride_h) * row_floats_;
+      row(ctx, y, res, top, i, b.n0 + l / b.rows, b.p0 + l % b.rows, &prefetch);
     }
   }
 
-  // One output row of one panel.
-  void row(const RunContext& ctx, const TensorView& y, const TensorView& res, size_t i, int64_t slot, int64_t n,
-           int64_t p0, int64_t prow, PanelPrefetch* prefetch) const {
+  // Output row p of one panel; `packed` is where its window begins.
+  void row(const RunContext& ctx, const TensorView& y, const TensorView& res, const float* packed, size_t i, int64_t n,
+           int64_t p, PanelPrefetch* prefetch) const {
     const Panel& panel = packed_.panels[i];
-    const int64_t p = p0 + prow, top = p * s_.stride_h - s_.pad_t, x_px = s_.stride_w * plan_.scratch_px;
-    const float* base = ctx.workspace + (slot * in_rows_ + prow * s_.stride_h) * row_floats_ + panel.c0;
+    const int64_t top = p * s_.stride_h - s_.pad_t, x_px = s_.stride_w * plan_.scratch_px;
+    const float* base = packed + panel.c0;
     const float* rows[kMaxTaps];
     ConvTile t = packed_.tile(i, e_);
     t.rows = rows;
@@ -143,7 +164,7 @@ class ConvDirect final : public Op {
   Epilogue e_;
   ScaleShift prologue_;
   PackedConv packed_;
-  int64_t in_rows_, in_cols_, row_floats_;
+  int64_t in_cols_, row_floats_;
   // What a tile reads without a break: its input row within the window, and how far it lies from the window's begin.
   struct Run {
     int64_t row, offset;

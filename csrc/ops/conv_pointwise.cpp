@@ -64,10 +64,11 @@ class ConvPointwise final : public Op {
 
   int64_t count() const { return static_cast<int64_t>(packed_.panels.size()); }
 
-  // The larger operand is split, so that each member streams its own half of it.
+  // The larger operand is split, so that each member streams its own half of it; what is scaled, even into uneven parts:
+  // nobody then waits for what another packs.
   bool by_pixels(int64_t team) const {
     const int64_t x_floats = lines_ * length_ * s_.c, w_floats = s_.k * s_.cg();
-    return count() < team || (cells_ >= 4 * team && 4 * x_floats >= w_floats);
+    return count() < team || (cells_ >= (prologue_.present() ? 2 : 4) * team && 4 * x_floats >= w_floats);
   }
 
   // Chunks, as many for each member; with few panels smaller ones, or there would be too few units to even a team out.

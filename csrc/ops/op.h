@@ -92,15 +92,16 @@ struct ConvPlan {
   int64_t ob = 1;           // blocks of 16 output channels in a tile
   int64_t px = 1;           // longest tile in pixels
   int64_t merge = 1;        // groups computed as one, with zero weights between them
-  int64_t band_rows = 1;    // output rows (of one image) packed and computed together
+  int64_t band_rows = 1;    // output rows (of one image) packed and computed together, at most
   int64_t band_images = 1;  // whole images in a band, when band_rows is all of P
   int64_t scratch_px = 0;   // floats between pixels in the packed rows
   bool planar = false;      // direct: packed rows have one channel after the other, as the input has
   int64_t m = 0;            // Winograd: outputs per tile side
   int64_t tile_block = 0;   // Winograd: tiles transformed and multiplied together
-  bool shared = false;      // Winograd: one block at a time for the whole team, its products split by channels
+  bool shared = false;      // direct, Winograd: one band or block at a time for the whole team, its products split
   double cycles = 0;        // what the selector expects of one core whose weights are at hand
   int64_t weight_bytes = 0; // packed weights that a run reads
+  int64_t barriers = 0;     // at which the team meets within a run
 };
 
 }  // namespace cnnkern

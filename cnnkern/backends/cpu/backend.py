@@ -116,14 +116,18 @@ class CpuBackend:
                 found.append((node.name, lowered.problem))
         return found
 
-    def candidates(self, problem: Problem) -> list[dict[str, Any]]:
-        """The decisions worth measuring for a problem, the selector's own first."""
+    def candidates(self, problem: Problem, costs: Mapping[str, float] | None = None) -> list[dict[str, Any]]:
+        """The decisions worth measuring for a problem, the selector's own first; `costs` replaces some of `costs()`."""
         shape = conv_shape(problem.spec, problem.x, problem.weight)
         pixel = 1 if problem.planes else round_up(problem.x[1], LANES)
         strict = problem.precision == "strict"
         last = not problem.planes
         given = (self.isa, shape, problem.spec.algo, strict, last, pixel, last, problem.scaled)
-        return [shown(plan) for plan in self._core.conv_candidates(*given)]
+        return [shown(plan) for plan in self._core.conv_candidates(*given, costs=dict(costs or {}))]
+
+    def costs(self) -> dict[str, float]:
+        """The machine constants that the selector estimates with."""
+        return self._core.conv_costs()
 
     @property
     def cpu(self) -> str:

@@ -11,7 +11,7 @@ from ...ops import Conv2dSpec
 from ...ops.base import Shape
 
 _KEYS = {
-    "direct": ("algo", "ob", "px", "merge", "band_rows", "band_images", "scratch_px", "planar"),
+    "direct": ("algo", "ob", "px", "merge", "band_rows", "band_images", "scratch_px", "planar", "shared"),
     "im2col": ("algo", "ob", "px"),
     "pointwise": ("algo", "ob", "px", "merge"),
     "depthwise": ("algo", "px", "band_rows"),
@@ -65,5 +65,9 @@ class Problem:
     @property
     def key(self) -> str:
         """What a kept choice is found by."""
-        how = " planes" * self.planes + " scaled" * self.scaled
-        return f"{self.text} {self.precision} threads={self.threads}{how}"
+        return f"{self.text} {self.precision} threads={self.threads}{self.how}"
+
+    @property
+    def how(self) -> str:
+        """What the input is beyond its shape, in words."""
+        return " planes" * self.planes + " scaled" * self.scaled

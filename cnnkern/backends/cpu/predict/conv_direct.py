@@ -6,14 +6,15 @@ from collections.abc import Iterator
 
 from ....ops.base import Counts
 from .conv_call import Conv, fetching
-from .geometry import inside, overlap, pieces
+from .geometry import ceil_div, inside, overlap, pieces
 from .tiles import conv_tiles, panels
 
 
 def bands(conv: Conv) -> Iterator[tuple[int, int]]:
     """(first, end) of the input rows that each band of one image needs, those in the padding included."""
-    for first in range(0, conv.p, conv.band_rows):
-        last = min(first + conv.band_rows, conv.p) - 1
+    cuts = ceil_div(conv.p, conv.band_rows)
+    for i in range(cuts):
+        first, last = conv.p * i // cuts, conv.p * (i + 1) // cuts - 1
         yield first * conv.stride_h - conv.pad_t, last * conv.stride_h - conv.pad_t + (conv.r - 1) * conv.dil_h + 1
 
 
