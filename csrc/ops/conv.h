@@ -54,18 +54,18 @@ std::unique_ptr<Op> make_fused_block(const FusedArgs&);
 // A cycle is the time of one multiply-add of full width, where all units are busy.
 struct MachineCosts {
   double load_cycles = 0.28;  // a vector load or broadcast, against one cycle a multiply-add of full width
-  double load_share = 0.45;  // of the loads' time that multiply-adds do not hide
+  double load_share = 0.3;  // of the loads' time that multiply-adds do not hide
   double latency_cycles = 8;  // from one multiply-add into the next of the same sum
   double turn_cycles = 0.33;  // a vector's lanes exchanged: three ports serve it and the multiply-adds together
   double tile_cycles = 40;  // entering, leaving and storing a tile
   double copy_cycles = 10;  // a copy of a few floats
-  double far_bytes_cycle = 6;  // weights streamed from memory
-  double l3_bytes_cycle = 10;  // the same weights again
-  double large_bytes_cycle = 9;  // a panel that the last tile has read, and that does not fit L2
-  double l2_bytes_cycle = 11;  // one that does
-  double scratch_bytes_cycle = 9;  // what is packed or transformed, in L2
+  double far_bytes_cycle = 4.5;  // weights streamed from memory
+  double l3_bytes_cycle = 10.4;  // the same weights again
+  double large_bytes_cycle = 18;  // a panel that the last tile has read, and that does not fit L2
+  double l2_bytes_cycle = 25;  // one that does
+  double scratch_bytes_cycle = 9.6;  // what is packed or transformed, in L2
   double other_bytes_cycle = 3;  // what another member has just written
-  double barrier_cycles = 4000;  // a team's meeting, over all of a team of two
+  double barrier_cycles = 8000;  // a team's meeting, over all of a team of two
   double depthwise_share = 0.4;  // of the multiply-add rate that a depthwise filter reaches
 };
 

@@ -10,7 +10,6 @@ constexpr int64_t kBandFloats = 128 * 1024;     // packed input of a band: half 
 constexpr int64_t kPlanes = 4;                  // channels of a picture
 constexpr int64_t kTileBytes = 512 * 1024;      // transformed tiles of a Winograd block: the same
 constexpr int64_t kWeightBytes = 512 * 1024;     // of weights that stay in L2
-constexpr int64_t kShortBlock = 7;               // fewer tiles make short products
 constexpr double kPanelBytes = 24 * 1024;        // of a panel that leaves half of an L1 to the input
 constexpr double kLargePanelBytes = 256 * 1024;  // of one that leaves L2 no room for the next
 
@@ -52,8 +51,9 @@ int64_t CostModel::longest(int64_t ob, bool aliased) const {
 }
 
 // Cycles of one step of the reduction over `length` pixels, with tiles of up to px x ob. Each tile reads its panel of
-// weights anew, from wherever it fits.
-double CostModel::step_cycles(int64_t length, int64_t channels, int64_t ob, int64_t px, double steps) const {
+// weights anew, from wherever it fits; `fresh`: the first finds it in L2 at best. Arithmetic hides that in part.
+double CostModel::step_cycles(int64_t length, int64_t channels, int64_t ob, int64_t px, double steps,
+                              bool fresh) const {
   const int64_t vectors = kBlock / kernels_->width;
   double total = 0;
   for (int64_t left = ceil_div(channels, kBlock); left > 0;) {
@@ -63,14 +63,17 @@ double CostModel::step_cycles(int64_t length, int64_t channels, int64_t ob, int6
     while (!kernels_->conv[width][longest]) --longest;
     const int64_t tiles = ceil_div(length, longest), shorter = length / tiles, longer = length % tiles;
     const double bytes = static_cast<double>(width * kBlock * 4), panel = steps * bytes;
-    const double stream =
-        panel <= kPanelBytes ? 0 : bytes / (panel <= kLargePanelBytes ? m_.l2_bytes_cycle : m_.large_bytes_cycle);
-    const auto tile = [&](int64_t pixels) {
+    const double far = bytes / (panel <= kLargePanelBytes ? m_.l2_bytes_cycle : m_.large_bytes_cycle);
+    const double near = panel <= kPanelBytes ? 0 : far;
+    const auto tile = [&](int64_t pixels, double stream) {
       const double fma = static_cast<double>(pixels * width * vectors);
       const double load = static_cast<double>(pixels + width * vectors) * m_.load_cycles * 1.1;
-      return std::max({fma, load, m_.latency_cycles, stream}) + m_.load_share * load + m_.tile_cycles / steps;
+      return std::hypot(std::max({fma, load, m_.latency_cycles}), stream) + m_.load_share * load +
+             m_.tile_cycles / steps;
     };
-    total += static_cast<double>(longer) * tile(shorter + 1) + static_cast<double>(tiles - longer) * tile(shorter);
+    total += static_cast<double>(longer) * tile(shorter + 1, near) +
+             static_cast<double>(tiles - longer) * tile(shorter, near);
+    if (fresh) total += tile(shorter, far) - tile(shorter, near);
     left -= width;
   }
   return total;
@@ -94,7 +97,7 @@ double CostModel::passes(double compute, int64_t times, const ConvPlan& plan) co
 }
 
 double CostModel::total(const ConvPlan& plan) const {
-  return plan.cycles + static_cast<double>(plan.weight_bytes) / m_.far_bytes_cycle +
+  return std::hypot(plan.cycles, static_cast<double>(plan.weight_bytes) / m_.far_bytes_cycle) +
          static_cast<double>(plan.barriers) * m_.barrier_cycles;
 }
 
@@ -129,7 +132,7 @@ ConvPlan CostModel::direct(bool shared, int64_t ob) const {
     plan.band_images = std::max<int64_t>(1, std::min(each, kBandFloats / std::max<int64_t>(1, image)));
   }
   const int64_t bands = ceil_div(s.n, plan.band_images) * cuts;
-  const double compute = step_cycles(s.q, s.kg() * plan.merge, ob, plan.px, steps) * steps *
+  const double compute = step_cycles(s.q, s.kg() * plan.merge, ob, plan.px, steps, false) * steps *
                          static_cast<double>(s.n * s.p * (s.groups / plan.merge));
   const double packed = 4.0 * static_cast<double>(line * s.n * (s.p * s.stride_h + cuts * extra));
   plan.cycles = 2 * packed / m_.scratch_bytes_cycle;
@@ -158,8 +161,8 @@ ConvPlan CostModel::pointwise(int64_t ob) const {
   plan.px = longest(ob, aliased);
   const double lines = static_cast<double>(s.n * s.p * s.q) / static_cast<double>(std::max<int64_t>(1, length));
   const int64_t units = panels(plan) * ceil_div(s.n * s.p * s.q, plan.px);
-  plan.cycles = step_cycles(std::max<int64_t>(1, length), s.kg() * plan.merge, ob, plan.px, steps) * steps * lines *
-                static_cast<double>(s.groups / plan.merge) * uneven(units, units);
+  plan.cycles = step_cycles(std::max<int64_t>(1, length), s.kg() * plan.merge, ob, plan.px, steps, false) * steps *
+                lines * static_cast<double>(s.groups / plan.merge) * uneven(units, units);
   plan.weight_bytes = 4 * s.k * s.cg() * plan.merge;
   return plan;
 }
@@ -174,7 +177,8 @@ ConvPlan CostModel::im2col(int64_t ob) const {
   plan.weight_bytes = 4 * s.k * s.r * s.s * s.cg();
   const double taps = static_cast<double>(s.n * s.p * s.q * s.r * s.s);
   const int64_t lines = s.n * s.p;
-  const double compute = step_cycles(s.q, s.kg(), ob, plan.px, steps) * steps * static_cast<double>(lines * s.groups);
+  const double compute =
+      step_cycles(s.q, s.kg(), ob, plan.px, steps, false) * steps * static_cast<double>(lines * s.groups);
   plan.cycles =
       passes(compute, lines, plan) * uneven(lines, lines) +
       taps * (static_cast<double>(s.groups) * m_.copy_cycles + 8.0 * static_cast<double>(s.c) / m_.scratch_bytes_cycle);
@@ -224,15 +228,14 @@ ConvPlan CostModel::winograd(int64_t m, WinogradBlocks in, int64_t ob) const {
   plan.shared = in.shared;
   plan.weight_bytes = 4 * a * a * s.c * s.k;
   const int64_t block = std::max<int64_t>(1, in.shared ? std::min(tiles, in.tiles) : in.tiles);
-  // A member's own blocks come in fours, so that small teams share them evenly; in twos where they would get too small.
-  const int64_t fours = tiles < 4 * kShortBlock ? 2 : 4;
-  const int64_t wanted = in.shared ? ceil_div(tiles, block) : round_up(ceil_div(tiles, block), fours);
+  // A member's own blocks come in fours, so that small teams share them evenly.
+  const int64_t wanted = in.shared ? ceil_div(tiles, block) : round_up(ceil_div(tiles, block), 4);
   plan.tile_block = std::max<int64_t>(1, ceil_div(tiles, std::max<int64_t>(1, wanted)));
   const int64_t blocks = std::max<int64_t>(1, ceil_div(tiles, plan.tile_block));
   plan.ob = ob;
   plan.px = longest(ob, false);
   const double products = static_cast<double>(a * a * s.c * blocks) *
-                          step_cycles(plan.tile_block, s.k, ob, plan.px, static_cast<double>(s.c));
+                          step_cycles(plan.tile_block, s.k, ob, plan.px, static_cast<double>(s.c), true);
   const double between = static_cast<double>(tiles * a * a * (s.c + s.k) * 4);  // V and M
   const double moved = 2 * between + static_cast<double>(tiles * (a * a * s.c + m * m * s.k) * 4);
   plan.cycles = moved / m_.scratch_bytes_cycle;

@@ -93,11 +93,9 @@ using DwBandFn = void (*)(const DwBand*);
 enum DwKind { dw_any = 0, dw_3s1, dw_3s2, dw_5s1, dw_5s2, group_of_any, group_3s1, group_3s2, dw_kinds };
 
 // Winograd: tiles of A x A inputs make M x M outputs, `c` channels.
-// input:  v[(i*A + j) * v_pos + ch] = (B^T d B)[i][j]; rows[i] null or columns outside [col0, col1): zero.
+// input:  v[(i*A + j) * v_pos + ch] = (B^T d B)[i][j], d[i][j] = at[i*A + j][ch].
 struct WinoIn {
-  const float* const* rows;  // A pointers to column 0 of the tile (which may lie outside when col0 > 0)
-  int64_t x_px;  // floats between columns
-  int64_t col0, col1;
+  const float* const* at;  // A*A pixels; what lies beside the image points to zeros
   float* v;
   int64_t v_pos;
   int64_t c;

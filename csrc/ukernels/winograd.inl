@@ -57,59 +57,86 @@ struct wino<V, 6> {
   }
 };
 
+// Channels [ch, ch + left) of a tile, at most a vector; `whole`: a full one.
+template <class V, int A, bool whole>
+static inline void wino_in_step(const float* const* at, float* v, int64_t v_pos, int64_t ch, int64_t left) {
+  using vec = typename V::vec;
+  vec cols[A][A];  // [column][row], transformed along the rows of the image
+#pragma GCC unroll 8
+  for (int j = 0; j < A; ++j) {
+    vec d[A];
+#pragma GCC unroll 8
+    for (int i = 0; i < A; ++i) d[i] = whole ? V::load(at[i * A + j] + ch) : V::load_n(at[i * A + j] + ch, left);
+    wino<V, A>::in(d, cols[j]);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < A; ++i) {
+    vec d[A], t[A];
+#pragma GCC unroll 8
+    for (int j = 0; j < A; ++j) d[j] = cols[j][i];
+    wino<V, A>::in(d, t);
+#pragma GCC unroll 8
+    for (int j = 0; j < A; ++j) {
+      float* to = v + (i * A + j) * v_pos + ch;
+      whole ? V::store(to, t[j]) : V::store_n(to, t[j], left);
+    }
+  }
+}
+
 template <class V, int A>
 static void wino_in(const WinoIn* t) {
+  const float* at[A * A];
+  for (int i = 0; i < A * A; ++i) at[i] = t->at[i];
+  float* v = t->v;
+  const int64_t v_pos = t->v_pos, c = t->c;
+  int64_t ch = 0;
+  for (; ch + V::width <= c; ch += V::width) wino_in_step<V, A, true>(at, v, v_pos, ch, V::width);
+  if (ch < c) wino_in_step<V, A, false>(at, v, v_pos, ch, c - ch);
+}
+
+template <class V, int A, int M, bool whole>
+static inline void wino_out_step(const WinoOut& t, int64_t ch, int64_t left) {
   using vec = typename V::vec;
-  for (int64_t ch = 0; ch < t->c; ch += V::width) {
-    const int64_t left = t->c - ch;
-    vec cols[A][A];  // [column][row], transformed along the rows of the image
-    for (int j = 0; j < A; ++j) {
-      vec d[A];
-      const bool inside = j >= t->col0 && j < t->col1;
+  const vec bias = t.bias ? V::load(t.bias + ch) : V::zero();
+  const vec lo = V::set1(t.lo), hi = V::set1(t.hi);
+  vec cols[A][M];
 #pragma GCC unroll 8
-      for (int i = 0; i < A; ++i)
-        d[i] = inside && t->rows[i] ? V::load_n(t->rows[i] + j * t->x_px + ch, left) : V::zero();
-      wino<V, A>::in(d, cols[j]);
-    }
+  for (int j = 0; j < A; ++j) {
+    vec m[A];
 #pragma GCC unroll 8
     for (int i = 0; i < A; ++i) {
-      vec d[A], v[A];
+      const float* from = t.m + (i * A + j) * t.m_pos + ch;
+      m[i] = whole ? V::load(from) : V::load_n(from, left);
+    }
+    wino<V, A>::out(m, cols[j]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < M; ++i) {
+    if (i >= t.nrows) break;
+    vec m[A], y[M];
 #pragma GCC unroll 8
-      for (int j = 0; j < A; ++j) d[j] = cols[j][i];
-      wino<V, A>::in(d, v);
-#pragma GCC unroll 8
-      for (int j = 0; j < A; ++j) V::store_n(t->v + (i * A + j) * t->v_pos + ch, v[j], left);
+    for (int j = 0; j < A; ++j) m[j] = cols[j][i];
+    wino<V, A>::out(m, y);
+#pragma GCC unroll 4
+    for (int j = 0; j < M; ++j) {
+      if (j >= t.ncols) break;
+      vec v = y[j];
+      if (t.bias) v = V::add(v, bias);
+      if (t.res) {
+        const float* r = t.res + i * t.res_row + j * t.res_px + ch;
+        v = V::add(v, whole ? V::load(r) : V::load_n(r, left));
+      }
+      if (t.clamp) v = V::min(hi, V::max(lo, v));
+      float* to = t.y + i * t.y_row + j * t.y_px + ch;
+      whole ? V::store(to, v) : V::store_n(to, v, left);
     }
   }
 }
 
 template <class V, int A, int M>
-static void wino_out(const WinoOut* t) {
-  using vec = typename V::vec;
-  for (int64_t ch = 0; ch < t->c; ch += V::width) {
-    const int64_t left = t->c - ch;
-    const vec bias = t->bias ? V::load(t->bias + ch) : V::zero();
-    vec cols[A][M];
-    for (int j = 0; j < A; ++j) {
-      vec m[A];
-#pragma GCC unroll 8
-      for (int i = 0; i < A; ++i) m[i] = V::load_n(t->m + (i * A + j) * t->m_pos + ch, left);
-      wino<V, A>::out(m, cols[j]);
-    }
-    for (int i = 0; i < t->nrows; ++i) {
-      vec m[A], y[M];
-#pragma GCC unroll 8
-      for (int j = 0; j < A; ++j) m[j] = cols[j][i];
-      wino<V, A>::out(m, y);
-#pragma GCC unroll 4
-      for (int j = 0; j < M; ++j) {
-        if (j >= t->ncols) break;
-        vec v = y[j];
-        if (t->bias) v = V::add(v, bias);
-        if (t->res) v = V::add(v, V::load_n(t->res + i * t->res_row + j * t->res_px + ch, left));
-        if (t->clamp) v = V::min(V::set1(t->hi), V::max(V::set1(t->lo), v));
-        V::store_n(t->y + i * t->y_row + j * t->y_px + ch, v, left);
-      }
-    }
-  }
+static void wino_out(const WinoOut* given) {
+  const WinoOut t = *given;  // a copy of its own, which no store can change
+  int64_t ch = 0;
+  for (; ch + V::width <= t.c; ch += V::width) wino_out_step<V, A, M, true>(t, ch, V::width);
+  if (ch < t.c) wino_out_step<V, A, M, false>(t, ch, t.c - ch);
 }

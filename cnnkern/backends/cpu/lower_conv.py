@@ -89,7 +89,7 @@ def fused_block(low: Lowering, node: Node) -> Lowered | None:
     for i, (stage, weight, bias, _) in enumerate(spec.stages(*shapes)):
         shape, name = conv_shape(stage, x, weight), ("expand", "depthwise", "project")[i]
         # Rows are lines of their own: `flat` would promise more.
-        plan = low.core.conv_select(low.isa, shape, "depthwise" if i == 1 else "pointwise", False, True, 0, False)
+        plan = low.core.conv_select(low.isa, shape, "depthwise" if i == 1 else "pointwise", False, True, 16, False)
         act = act_options(stage.activation, stage.activation_param)
         options[name] = {"shape": shape, "plan": plan, **act}
         for what, j in (("weight", 1 + 2 * i), ("bias", 2 + 2 * i)):
