@@ -238,7 +238,8 @@ class Model:
             options: the backend's own.
 
         Returns:
-            An `Executable`: call it; see `.plan`, `.profile(x)`, `.count(x)`.
+            An `Executable`: call it; see `.plan`, `.profile(x)`, `.count(x)`. Where the backend packs weights, that is
+            all it keeps of them: whoever needs the memory drops the model.
 
         Raises:
             ValueError: a shape the network cannot take. UnsupportedError: what the backend cannot do.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -162,3 +164,16 @@ def test_nothing_is_allocated_after_the_first_run_but_the_output(rng):
     for _ in range(1000):
         exe(x, out=out)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1024, "KiB"
+
+
+def test_an_executable_holds_packed_weights_alone():
+    """Whoever drops the model has its memory back; the executable goes on."""
+    model = models.create("squeezenet1_1", num_classes=10)
+    executable = model.compile((1, 3, 64, 64), backend="cpu")
+    x = np.random.default_rng().standard_normal((1, 3, 64, 64), np.float32)
+    expected = executable(x)
+    held = [weakref.ref(array) for array in model.weights.values()]
+    del model
+    gc.collect()
+    assert held and not any(ref() is not None for ref in held)
+    np.testing.assert_array_equal(executable(x), expected)

@@ -175,7 +175,10 @@ class CpuBackend:
                 call.add_to(program)
             if step.native:  # the weights are packed; what stays is what describes the step
                 step.native = [call.described() for call in step.native]
-        return Executable(plan, NativeRunner(plan, program, buffers, weights, layouts))
+        # Steps on the reference still read theirs; of the others the program has its own, so the model's may go.
+        read = {name for step in plan.steps if step.run for name in step.inputs}.union(graph.outputs)
+        kept = {name: array for name, array in weights.items() if name in read}
+        return Executable(plan, NativeRunner(plan, program, buffers, kept, layouts))
 
     def _prepare(self, low: Lowering, by_image: Container[str]):
         width = self._core.ukernels.width(self.isa)
