@@ -38,9 +38,16 @@ class ConvPointwise final : public Op {
   void run(const RunContext& ctx, Team& team) const override {
     const TensorView x = ctx(x_), y = ctx(y_), res = ctx(e_.residual);
     if (prologue_.present()) return run_scaled(ctx, team, x, y, res);
-    const int64_t panels = count(), parts = by_pixels(team.size()) ? pixel_parts(team.size()) : 1;
-    Units units(team, parts * panels);
-    for (int64_t u; units.next(&u);) panel(ctx, x, nullptr, y, res, u % panels, share(cells_, parts, u / panels));
+    const int64_t panels = count();
+    if (by_pixels(team.size())) {
+      const int64_t parts = pixel_parts(team.size());
+      Units units(team, parts * panels);
+      for (int64_t u; units.next(&u);) panel(ctx, x, nullptr, y, res, u % panels, share(cells_, parts, u / panels));
+    } else {  // panel after panel; few or unequal ones are cut, so that the team is done together
+      const int64_t parts = std::max<int64_t>(1, std::min(cells_, ceil_div(kUnits, panels)));
+      Units units(team, parts * panels);
+      for (int64_t u; units.next(&u);) panel(ctx, x, nullptr, y, res, u / parts, share(cells_, parts, u % parts));
+    }
   }
 
  private:
@@ -121,7 +128,7 @@ class ConvPointwise final : public Op {
     }
   }
 
-  static constexpr int64_t kUnits = 8;  // for each member, where pixels are split
+  static constexpr int64_t kUnits = 8;  // for each member where pixels are split, for all where panels are
   static constexpr int64_t kChunkFloats = 48 * 1024;  // 192 KiB: a fifth of a 1 MiB L2, beside two weight panels
   ConvShape s_;
   ConvPlan plan_;
