@@ -97,7 +97,7 @@ double CostModel::passes(double compute, int64_t times, const ConvPlan& plan) co
 }
 
 double CostModel::total(const ConvPlan& plan) const {
-  return std::hypot(plan.cycles, static_cast<double>(plan.weight_bytes) / m_.far_bytes_cycle) +
+  return std::hypot(plan.cycles, static_cast<double>(plan.weight_bytes) / m_.far_bytes_cycle) * plan.uneven +
          static_cast<double>(plan.barriers) * m_.barrier_cycles;
 }
 
@@ -135,13 +135,14 @@ ConvPlan CostModel::direct(bool shared, int64_t ob) const {
   const double compute = step_cycles(s.q, s.kg() * plan.merge, ob, plan.px, steps, false) * steps *
                          static_cast<double>(s.n * s.p * (s.groups / plan.merge));
   const double packed = 4.0 * static_cast<double>(line * s.n * (s.p * s.stride_h + cuts * extra));
-  plan.cycles = 2 * packed / m_.scratch_bytes_cycle;
+  plan.cycles = passes(compute, bands, plan) + 2 * packed / m_.scratch_bytes_cycle;
   if (shared) {
     plan.barriers = 2 * bands - 1;
     const int64_t units = panels(plan) * plan.band_images * plan.band_rows;
-    plan.cycles += passes(compute, bands, plan) * uneven(units, units) + packed / 2 / m_.other_bytes_cycle;
+    plan.uneven = uneven(units, units);
+    plan.cycles += packed / 2 / m_.other_bytes_cycle;
   } else {
-    plan.cycles += passes(compute, bands, plan) * uneven(bands, s.n * s.p);
+    plan.uneven = uneven(bands, s.n * s.p);
   }
   return plan;
 }
@@ -162,7 +163,8 @@ ConvPlan CostModel::pointwise(int64_t ob) const {
   const double lines = static_cast<double>(s.n * s.p * s.q) / static_cast<double>(std::max<int64_t>(1, length));
   const int64_t units = panels(plan) * ceil_div(s.n * s.p * s.q, plan.px);
   plan.cycles = step_cycles(std::max<int64_t>(1, length), s.kg() * plan.merge, ob, plan.px, steps, false) * steps *
-                lines * static_cast<double>(s.groups / plan.merge) * uneven(units, units);
+                lines * static_cast<double>(s.groups / plan.merge);
+  plan.uneven = uneven(units, units);
   plan.weight_bytes = 4 * s.k * s.cg() * plan.merge;
   return plan;
 }
@@ -179,9 +181,9 @@ ConvPlan CostModel::im2col(int64_t ob) const {
   const int64_t lines = s.n * s.p;
   const double compute =
       step_cycles(s.q, s.kg(), ob, plan.px, steps, false) * steps * static_cast<double>(lines * s.groups);
-  plan.cycles =
-      passes(compute, lines, plan) * uneven(lines, lines) +
-      taps * (static_cast<double>(s.groups) * m_.copy_cycles + 8.0 * static_cast<double>(s.c) / m_.scratch_bytes_cycle);
+  plan.cycles = passes(compute, lines, plan) + taps * (static_cast<double>(s.groups) * m_.copy_cycles +
+                                                       8.0 * static_cast<double>(s.c) / m_.scratch_bytes_cycle);
+  plan.uneven = uneven(lines, lines);
   return plan;
 }
 
@@ -238,12 +240,12 @@ ConvPlan CostModel::winograd(int64_t m, WinogradBlocks in, int64_t ob) const {
                           step_cycles(plan.tile_block, s.k, ob, plan.px, static_cast<double>(s.c), true);
   const double between = static_cast<double>(tiles * a * a * (s.c + s.k) * 4);  // V and M
   const double moved = 2 * between + static_cast<double>(tiles * (a * a * s.c + m * m * s.k) * 4);
-  plan.cycles = moved / m_.scratch_bytes_cycle;
+  plan.cycles = passes(products, blocks, plan) + moved / m_.scratch_bytes_cycle;
   if (in.shared) {
     plan.barriers = 3 * blocks - 1;
-    plan.cycles += passes(products, blocks, plan) + between / 2 / m_.other_bytes_cycle;
+    plan.cycles += between / 2 / m_.other_bytes_cycle;
   } else {
-    plan.cycles += passes(products, blocks, plan) * uneven(blocks, tiles);
+    plan.uneven = uneven(blocks, tiles);
   }
   return plan;
 }

@@ -102,6 +102,7 @@ struct ConvPlan {
   double cycles = 0;        // what the selector expects of one core whose weights are at hand
   int64_t weight_bytes = 0; // packed weights that a run reads
   int64_t barriers = 0;     // at which the team meets within a run
+  double uneven = 1;        // how much longer a team of two takes for it than half of one core's time
 };
 
 }  // namespace cnnkern
