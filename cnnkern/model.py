@@ -235,11 +235,11 @@ class Model:
             threads: default `cnnkern.get_num_threads()`.
             autotune: measure what the backend may choose among and no earlier run has measured, and keep the best for
                 this machine; takes seconds. What is kept is used by every later plan.
-            options: the backend's own.
+            options: the backend's own, such as the cpu backend's `free_weights=True`: packed weights are all that the
+                executable keeps, so that dropping the model frees the rest; its steps can then not be checked.
 
         Returns:
-            An `Executable`: call it; see `.plan`, `.profile(x)`, `.count(x)`. Where the backend packs weights, that is
-            all it keeps of them: whoever needs the memory drops the model.
+            An `Executable`: call it; see `.plan`, `.profile(x)`, `.count(x)`.
 
         Raises:
             ValueError: a shape the network cannot take. UnsupportedError: what the backend cannot do.

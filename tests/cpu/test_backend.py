@@ -166,10 +166,10 @@ def test_nothing_is_allocated_after_the_first_run_but_the_output(rng):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1024, "KiB"
 
 
-def test_an_executable_holds_packed_weights_alone():
-    """Whoever drops the model has its memory back; the executable goes on."""
+def test_originals_of_packed_weights_can_be_freed():
+    """Whoever allows it and drops the model has its memory back; the executable goes on, but is not checked."""
     model = models.create("squeezenet1_1", num_classes=10)
-    executable = model.compile((1, 3, 64, 64), backend="cpu")
+    executable = model.compile((1, 3, 64, 64), backend="cpu", free_weights=True)
     x = np.random.default_rng().standard_normal((1, 3, 64, 64), np.float32)
     expected = executable(x)
     held = [weakref.ref(array) for array in model.weights.values()]
@@ -177,3 +177,5 @@ def test_an_executable_holds_packed_weights_alone():
     gc.collect()
     assert held and not any(ref() is not None for ref in held)
     np.testing.assert_array_equal(executable(x), expected)
+    with cnnkern.config(check=True), pytest.raises(cnnkern.UnsupportedError, match="freed"):
+        executable(x)

@@ -88,6 +88,7 @@ class CpuBackend:
         threads: int | None = None,
         decisions: Mapping[str, Mapping[str, Any]] | None = None,
         autotune: bool = False,
+        free_weights: bool = False,
     ) -> Executable:
         """A batch-bound graph after this backend's passes -> an executable.
 
@@ -96,12 +97,13 @@ class CpuBackend:
             threads: of the team; default `cnnkern.get_num_threads()`.
             decisions: of an earlier plan (`graph.plan.load_decisions`), to be obeyed.
             autotune: measure first what no earlier run has, and keep it; what is kept is taken in any case.
+            free_weights: keep packed weights alone, so that the originals go with the model; checking steps needs them.
         """
         if autotune and not decisions:
             from .trial import tune
 
             tune(self, dict(self.problems(graph, weights, precision=precision, threads=threads)).values())
-        return self._compile(graph, weights, precision, threads, {}, decisions)
+        return self._compile(graph, weights, precision, threads, {}, decisions, free_weights)
 
     def problems(
         self, graph: Graph, weights: Mapping[str, Any], *, precision: str = "float32", threads: int | None = None
@@ -155,7 +157,7 @@ class CpuBackend:
             buffers = Buffers(graph, views, external, own_values(graph, views, by_image))
         return replace(low, buffers=buffers, kept=kept.load(self.cpu, self.isa)), by_image
 
-    def _compile(self, graph, weights, precision, threads, layouts, decisions=None) -> Executable:
+    def _compile(self, graph, weights, precision, threads, layouts, decisions=None, free_weights=False) -> Executable:
         low, by_image = self._lowering(graph, weights, precision, threads, layouts, decisions or {})
         graph, views, buffers, threads = low.graph, low.views, low.buffers, low.threads
         prepare = self._prepare(low, by_image)
@@ -175,10 +177,10 @@ class CpuBackend:
                 call.add_to(program)
             if step.native:  # the weights are packed; what stays is what describes the step
                 step.native = [call.described() for call in step.native]
-        # Steps on the reference still read theirs; of the others the program has its own, so the model's may go.
-        read = {name for step in plan.steps if step.run for name in step.inputs}.union(graph.outputs)
-        kept = {name: array for name, array in weights.items() if name in read}
-        return Executable(plan, NativeRunner(plan, program, buffers, kept, layouts))
+        if free_weights:  # steps on the reference still read theirs; of the others the program has its own
+            read = {name for step in plan.steps if step.run for name in step.inputs}.union(graph.outputs)
+            weights = {name: array for name, array in weights.items() if name in read}
+        return Executable(plan, NativeRunner(plan, program, buffers, weights, layouts))
 
     def _prepare(self, low: Lowering, by_image: Container[str]):
         width = self._core.ukernels.width(self.isa)

@@ -81,6 +81,10 @@ class Buffers:
         self.each = plan_memory(graph, views, lambda root: self._size_bytes(root, 1) if root in own else 0)
         self.images = next((shape[0] for shape in map(graph.shape, graph.inputs) if shape), 1)
 
+    def __contains__(self, name: str) -> bool:
+        """Whether it is a value of the graph; params are none."""
+        return name in self._views
+
     def memory(self, threads: int) -> MemoryPlan:
         """Of a context whose team has so many members."""
         offsets = {root: at for root, at in self.shared.offsets.items() if root not in self._own}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...backends.base import Step
+from ...errors import UnsupportedError
 from ...graph.plan import Plan
 from ...graph.watch import Watch
 from ...ops.base import Counts
@@ -126,7 +127,11 @@ class NativeRunner:
     def _fetch(self, name: str, context, arrays):
         if not name:
             return None
-        return self._weights[name] if name in self._weights else self._buffers.array(name, context, arrays)
+        if name in self._weights:
+            return self._weights[name]
+        if name not in self._buffers:
+            raise UnsupportedError(f"{name}: the weights were freed after packing (free_weights=True)")
+        return self._buffers.array(name, context, arrays)
 
     def _fall_back(self, step: Step, context, arrays) -> None:
         made = step.run(*(self._fetch(name, context, arrays) for name in step.inputs))
