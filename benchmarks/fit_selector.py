@@ -27,7 +27,7 @@ from cnnkern.backends.cpu.candidates import Problem
 from cnnkern.cli.common import forced
 from cnnkern.graph.problem import parse_problem
 from cnnkern.measure import schema
-from cnnkern.measure.regret import GRAIN_MS, SHAPE_LIMIT
+from cnnkern.measure.regret import SHAPE_LIMIT
 
 DRAWS, WIDTH = 100, 0.5  # sets of constants drawn at random, each off by exp(normal(0, WIDTH)) from where we start
 BEST = 2  # of them, from which to descend
@@ -47,11 +47,6 @@ class Measured(NamedTuple):
     @property
     def best(self) -> float:
         return min(self.times.values())
-
-
-def spread(row: Measured) -> float:
-    """What of a regret may be the measurement's."""
-    return max(row.spread, GRAIN_MS / row.best)
 
 
 def key(plan: Mapping[str, Any]) -> str:
@@ -98,12 +93,12 @@ class Loss:
     def __call__(self, costs: Costs) -> float:
         at = tuple(costs.values())
         if at not in self._known:
-            lost = (max(0.0, self.regret(row, costs) - spread(row)) for row in self._measured)
+            lost = (max(0.0, self.regret(row, costs) - row.spread) for row in self._measured)
             self._known[at] = math.sqrt(sum(loss**2 for loss in lost) / len(self._measured))
         return self._known[at]
 
     def summary(self, costs: Costs) -> str:
-        regrets = [(self.regret(row, costs), spread(row)) for row in self._measured]
+        regrets = [(self.regret(row, costs), row.spread) for row in self._measured]
         bad = sum(regret > SHAPE_LIMIT + spread for regret, spread in regrets)
         mean = sum(regret for regret, _ in regrets) / len(regrets)
         return f"loss {self(costs):.5f}, mean regret {100 * mean:.2f} %, {bad} of {len(regrets)} shapes beyond 10 %"

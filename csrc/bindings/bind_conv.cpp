@@ -142,11 +142,11 @@ void add_conv(Program& program, const py::object& x, const py::object& y, const 
   a.prologue = Epilogue::of(act_of(prologue), 0, 0, TensorRef());
   require(a.prologue.post == Act::none, "conv: the prologue must be a clamp");
   require(a.scale || prologue.empty(), "conv: a prologue needs scale and shift");
-  // Asks the selector again, so that a plan that cannot serve the shape is refused in one place.
+  // Asks the selector, so that a plan that cannot serve the shape is refused in one place.
   ConvQuery query{s, a.kernels, algo_name(a.plan.algo)};
   query.x_channels_last = a.x.view.sc == 1;
   query.scaled = a.scale != nullptr;
-  conv_select(query);
+  conv_algos(query);
   std::unique_ptr<Op> op;
   {
     py::gil_scoped_release release;

@@ -82,8 +82,9 @@ struct ConvQuery {
   MachineCosts costs{};
 };
 
-// conv_select.cpp: the only place that chooses. An algorithm that cannot serve the shape raises std::invalid_argument
-// with the list of those that can. Never looks at the number of threads.
+// conv_select.cpp: the only place that chooses, and never by the number of threads. The algorithms to compare: one
+// wanted that cannot serve the shape raises std::invalid_argument with the list of those that can.
+std::vector<ConvAlgo> conv_algos(const ConvQuery& query);
 ConvPlan conv_select(const ConvQuery& query);
 // The plans worth measuring for it, conv_select's own first, each once: every algorithm that can serve (or the one
 // wanted), every tile family, bands and blocks shared and of one's own.

@@ -20,6 +20,13 @@ int64_t merged_groups(const ConvShape& s) {
   return merge;
 }
 
+// How much longer a team of two takes for `units` nearly equal shares of `rows` than for halves.
+double uneven(int64_t units, int64_t rows) {
+  if (units < 2 || rows < 2) return 2;
+  const int64_t first = share(rows, units, units / 2).begin;
+  return 2 * static_cast<double>(std::max(first, rows - first)) / static_cast<double>(rows);
+}
+
 }  // namespace
 
 const std::vector<NamedCost>& named_costs() {
@@ -40,6 +47,23 @@ const std::vector<NamedCost>& named_costs() {
       {"depthwise_share", &MachineCosts::depthwise_share},
   };
   return names;
+}
+
+// What every plan has; `merge` groups are computed together.
+ConvPlan CostModel::begun(ConvAlgo algo, int64_t merge) const {
+  ConvPlan plan;
+  plan.algo = algo;
+  plan.merge = merge;
+  plan.weight_bytes = 4 * s_.k * s_.r * s_.s * s_.cg() * merge;
+  return plan;
+}
+
+// Without panels: bands of rows, a block of channels at a time.
+ConvPlan CostModel::by_rows(ConvAlgo algo, int64_t px) const {
+  ConvPlan plan = begun(algo);
+  plan.px = px;
+  plan.band_rows = std::min<int64_t>(8, s_.p);
+  return plan;
 }
 
 // Pixels of the longest tile; `aliased` when they are a multiple of 4 KiB apart, where more than 7 of them would not fit
@@ -79,13 +103,6 @@ double CostModel::step_cycles(int64_t length, int64_t channels, int64_t ob, int6
   return total;
 }
 
-// How much longer a team of two takes for `units` nearly equal shares of `rows` than for halves.
-double CostModel::uneven(int64_t units, int64_t rows) const {
-  if (units < 2 || rows < 2) return 2;
-  const int64_t first = share(rows, units, units / 2).begin;
-  return 2 * static_cast<double>(std::max(first, rows - first)) / static_cast<double>(rows);
-}
-
 int64_t CostModel::panels(const ConvPlan& plan) const {
   return ceil_div(s_.kg() * plan.merge, plan.ob * kBlock) * (s_.groups / plan.merge);
 }
@@ -103,10 +120,8 @@ double CostModel::total(const ConvPlan& plan) const {
 
 ConvPlan CostModel::direct(bool shared, int64_t ob) const {
   const ConvShape& s = s_;
-  ConvPlan plan;
-  plan.algo = ConvAlgo::direct;
+  ConvPlan plan = begun(ConvAlgo::direct, merged_groups(s));
   plan.shared = shared;
-  plan.merge = merged_groups(s);
   // Stems read planes as they come: interleaving them would move every float on its own. The input's layout must not
   // decide, for the order of the sums hangs on it.
   plan.planar = s.c <= kPlanes && !q_.scaled && s.dil_w == 1 && s.r * s.c <= kMaxTaps && plan.merge == s.groups;
@@ -115,7 +130,6 @@ ConvPlan CostModel::direct(bool shared, int64_t ob) const {
   const double steps = static_cast<double>(s.r * s.s * s.cg() * plan.merge);
   plan.ob = ob;
   plan.px = longest(ob, false);
-  plan.weight_bytes = 4 * s.k * s.r * s.s * s.cg() * plan.merge;
 
   const int64_t cols = (s.q - 1) * s.stride_w + (s.s - 1) * s.dil_w + 1;
   const int64_t line = std::max<int64_t>(1, cols * std::max(s.c, plan.scratch_px));
@@ -149,9 +163,7 @@ ConvPlan CostModel::direct(bool shared, int64_t ob) const {
 
 ConvPlan CostModel::pointwise(int64_t ob) const {
   const ConvShape& s = s_;
-  ConvPlan plan;
-  plan.algo = ConvAlgo::pointwise;
-  plan.merge = merged_groups(s);
+  ConvPlan plan = begun(ConvAlgo::pointwise, merged_groups(s));
   const bool vectors = s.p == 1 && s.q == 1;
   const int64_t length = vectors ? s.n : q_.flat && s.stride_h == 1 && s.stride_w == 1 ? s.n * s.p * s.q : s.q;
   const double steps = static_cast<double>(s.cg() * plan.merge);
@@ -165,18 +177,15 @@ ConvPlan CostModel::pointwise(int64_t ob) const {
   plan.cycles = step_cycles(std::max<int64_t>(1, length), s.kg() * plan.merge, ob, plan.px, steps, false) * steps *
                 lines * static_cast<double>(s.groups / plan.merge);
   plan.uneven = uneven(units, units);
-  plan.weight_bytes = 4 * s.k * s.cg() * plan.merge;
   return plan;
 }
 
 ConvPlan CostModel::im2col(int64_t ob) const {
   const ConvShape& s = s_;
-  ConvPlan plan;
-  plan.algo = ConvAlgo::im2col;
+  ConvPlan plan = begun(ConvAlgo::im2col);
   const double steps = static_cast<double>(s.cg() * s.r * s.s);
   plan.ob = ob;
   plan.px = longest(ob, false);
-  plan.weight_bytes = 4 * s.k * s.r * s.s * s.cg();
   const double taps = static_cast<double>(s.n * s.p * s.q * s.r * s.s);
   const int64_t lines = s.n * s.p;
   const double compute =
@@ -189,29 +198,21 @@ ConvPlan CostModel::im2col(int64_t ob) const {
 
 ConvPlan CostModel::depthwise() const {
   const ConvShape& s = s_;
-  ConvPlan plan;
-  plan.algo = ConvAlgo::depthwise;
-  plan.px = kernels_->dw_px;
-  plan.band_rows = std::min<int64_t>(8, s.p);
+  ConvPlan plan = by_rows(ConvAlgo::depthwise, kernels_->dw_px);
   const int64_t vectors = s.n * s.p * s.q * s.r * s.s * round_up(s.k, kBlock) / kernels_->width;
   plan.cycles = static_cast<double>(vectors) / m_.depthwise_share;
-  plan.weight_bytes = 4 * s.k * s.r * s.s;
   return plan;
 }
 
 // Narrow groups: a block at a time, each input turned once for every channel of a group and tap, or for all taps of a row.
 ConvPlan CostModel::grouped() const {
   const ConvShape& s = s_;
-  ConvPlan plan;
-  plan.algo = ConvAlgo::grouped;
-  plan.px = kernels_->group_px;
-  plan.band_rows = std::min<int64_t>(8, s.p);
+  ConvPlan plan = by_rows(ConvAlgo::grouped, kernels_->group_px);
   const int64_t tiles = ceil_div(s.q, kernels_->group_px), vectors = kBlock / kernels_->width;
   const double pixels = static_cast<double>(ceil_div(s.q, std::max<int64_t>(1, tiles)));
   const double step = std::max(pixels * (1 + m_.turn_cycles), m_.latency_cycles);
   const double steps = static_cast<double>(s.r * s.s * s.cg() * vectors);
   plan.cycles = (step * steps + m_.tile_cycles) * static_cast<double>(s.n * s.p * tiles * ceil_div(s.k, kBlock));
-  plan.weight_bytes = 4 * s.k * s.r * s.s * s.cg();
   return plan;
 }
 
@@ -222,8 +223,7 @@ WinogradBlocks CostModel::own_blocks(int64_t m) const {
 
 ConvPlan CostModel::winograd(int64_t m, WinogradBlocks in, int64_t ob) const {
   const ConvShape& s = s_;
-  ConvPlan plan;
-  plan.algo = ConvAlgo::winograd;
+  ConvPlan plan = begun(ConvAlgo::winograd);
   const int64_t a = m + s.r - 1, tiles = s.n * ceil_div(s.p, m) * ceil_div(s.q, m);
   plan.m = m;
   plan.scratch_px = s.c + (s.c * 4 % 4096 == 0 ? kBlock : 0);

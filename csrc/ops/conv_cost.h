@@ -41,11 +41,12 @@ class CostModel {
  private:
   static constexpr int64_t kSharedTiles = 56;  // half a 1 MiB L2 for each of two members, at 128 channels
 
+  ConvPlan begun(ConvAlgo algo, int64_t merge = 1) const;
+  ConvPlan by_rows(ConvAlgo algo, int64_t px) const;
   int64_t longest(int64_t ob, bool aliased) const;
   double step_cycles(int64_t length, int64_t channels, int64_t ob, int64_t px, double steps, bool fresh) const;
   int64_t panels(const ConvPlan& plan) const;
   double passes(double compute, int64_t times, const ConvPlan& plan) const;
-  double uneven(int64_t units, int64_t rows) const;
 
   const ConvQuery& q_;
   const ConvShape& s_;

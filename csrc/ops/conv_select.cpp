@@ -38,6 +38,12 @@ constexpr double kWinogradGain = 0.95;
 // A plan has to be so much better than one of narrower tiles, or of an algorithm named before, which is the simpler one.
 constexpr double kGain = 0.999;
 
+// Output tiles to compare. 5x5 filters have F(2,5) alone.
+std::vector<int64_t> winograd_sides(const ConvQuery& q) {
+  if (q.shape.r == 3) return {4, 2};
+  return {2};
+}
+
 // Every plan worth comparing for an algorithm: each tile width, bands and blocks shared and of a member's own.
 std::vector<ConvPlan> plans_of(ConvAlgo algo, const ConvQuery& q) {
   const CostModel cost(q);
@@ -52,10 +58,9 @@ std::vector<ConvPlan> plans_of(ConvAlgo algo, const ConvQuery& q) {
     if (algo == ConvAlgo::direct)
       for (bool shared : {false, true}) found.push_back(cost.direct(shared, ob));
     if (algo == ConvAlgo::winograd)
-      for (int64_t m : {4, 2})
-        if (m == 2 || q.shape.r == 3)
-          for (const WinogradBlocks& blocks : {cost.own_blocks(m), cost.shared_blocks()})
-            found.push_back(cost.winograd(m, blocks, ob));
+      for (int64_t m : winograd_sides(q))
+        for (const WinogradBlocks& blocks : {cost.own_blocks(m), cost.shared_blocks()})
+          found.push_back(cost.winograd(m, blocks, ob));
   }
   return found;
 }
@@ -92,7 +97,7 @@ bool same_choice(const ConvPlan& a, const ConvPlan& b) {
 
 const char* algo_name(ConvAlgo algo) { return kNames[static_cast<int>(algo)]; }
 
-ConvPlan conv_select(const ConvQuery& q) {
+std::vector<ConvAlgo> conv_algos(const ConvQuery& q) {
   std::string able;
   std::vector<ConvAlgo> algos;
   for (int i = 0; i < kConvAlgos; ++i) {
@@ -104,6 +109,11 @@ ConvPlan conv_select(const ConvQuery& q) {
   if (q.wanted == "auto") algos = contenders(q);
   if (algos.empty())
     throw std::invalid_argument("algo='" + q.wanted + "' cannot serve this convolution; these can: " + able);
+  return algos;
+}
+
+ConvPlan conv_select(const ConvQuery& q) {
+  const std::vector<ConvAlgo> algos = conv_algos(q);
   const CostModel cost(q);
   ConvPlan best = cheapest(plans_of(algos[0], q), cost);
   for (size_t i = 1; i < algos.size(); ++i) {
@@ -125,24 +135,26 @@ std::vector<ConvPlan> conv_candidates(const ConvQuery& q) {
   for (int i = 0; i < kConvAlgos; ++i) {
     const ConvAlgo algo = static_cast<ConvAlgo>(i);
     if (!can_serve(algo, q) || (q.wanted != "auto" && q.wanted != kNames[i])) continue;
-    const bool winograd = algo == ConvAlgo::winograd;
-    if (winograd && q.strict && q.wanted == "auto") continue;
+    if (algo == ConvAlgo::winograd && q.strict && q.wanted == "auto") continue;
     const std::vector<ConvPlan> plans = plans_of(algo, q);
-    // Of im2col, and of Winograd's blocks of a kind, the best width alone: there would be too many.
-    for (const ConvPlan& plan : plans) {
+    if (algo == ConvAlgo::im2col) {  // one width, as it is rarely the best
+      offer(cheapest(plans, cost));
+    } else if (algo != ConvAlgo::winograd) {
+      for (const ConvPlan& plan : plans) offer(plan);
+    } else {  // one width for each kind of block: there would be too many
       std::vector<ConvPlan> kind;
-      for (const ConvPlan& other : plans)
-        if (other.m == plan.m && other.shared == plan.shared) kind.push_back(other);
-      offer(winograd || algo == ConvAlgo::im2col ? cheapest(kind, cost) : plan);
-    }
-    if (winograd)
-      for (int64_t m : {4, 2}) {
+      for (const ConvPlan& plan : plans) {
+        kind.clear();
+        for (const ConvPlan& other : plans)
+          if (other.m == plan.m && other.shared == plan.shared) kind.push_back(other);
+        offer(cheapest(kind, cost));
+      }
+      for (int64_t m : winograd_sides(q)) {
         WinogradBlocks half = cost.own_blocks(m);
         half.tiles = (half.tiles + 1) / 2;
-        for (const ConvPlan& plan : plans)
-          if (plan.m == m && !plan.shared && plan.ob == cheapest(plans, cost).ob)
-            offer(cost.winograd(m, half, plan.ob));
+        offer(cost.winograd(m, half, cheapest(plans, cost).ob));
       }
+    }
   }
   return found;
 }

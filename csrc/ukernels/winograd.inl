@@ -85,7 +85,7 @@ static inline void wino_in_step(const float* const* at, float* v, int64_t v_pos,
 
 template <class V, int A>
 static void wino_in(const WinoIn* t) {
-  const float* at[A * A];
+  const float* at[A * A];  // copies, which no store can change
   for (int i = 0; i < A * A; ++i) at[i] = t->at[i];
   float* v = t->v;
   const int64_t v_pos = t->v_pos, c = t->c;
@@ -135,7 +135,7 @@ static inline void wino_out_step(const WinoOut& t, int64_t ch, int64_t left) {
 
 template <class V, int A, int M>
 static void wino_out(const WinoOut* given) {
-  const WinoOut t = *given;  // a copy of its own, which no store can change
+  const WinoOut t = *given;  // a copy, which no store can change
   int64_t ch = 0;
   for (; ch + V::width <= t.c; ch += V::width) wino_out_step<V, A, M, true>(t, ch, V::width);
   if (ch < t.c) wino_out_step<V, A, M, false>(t, ch, t.c - ch);

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
@@ -15,15 +13,10 @@ pytest.importorskip("cnnkern._core", reason="no native module")
 from cnnkern import backends  # noqa: E402
 from cnnkern.measure import regret  # noqa: E402
 
-FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "fit_selector.py"
-
 
 @pytest.fixture(scope="module")
-def fit():
-    spec = importlib.util.spec_from_file_location("fit_selector", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def fit(script):
+    return script("fit_selector")
 
 
 def document(backend, costs, slower):

@@ -1,8 +1,7 @@
-"""benchmarks/race.py as a command: it is no package, so it is found by its path."""
+"""benchmarks/race.py as a command."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -10,15 +9,10 @@ import pytest
 
 from cnnkern.measure import schema
 
-FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "race.py"
-
 
 @pytest.fixture(scope="module")
-def race():
-    spec = importlib.util.spec_from_file_location("race", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def race(script):
+    return script("race")
 
 
 def test_end_to_end(race, tmp_path, capsys):
@@ -84,7 +78,7 @@ HEAT = {
 
 
 def test_committed_results_print(race, capsys):
-    for file in sorted((FILE.parent / "results").glob("*.json")):
+    for file in sorted((Path(race.__file__).parent / "results").glob("*.json")):
         schema.validate(json.loads(file.read_text()))
         assert race.main(["--show", str(file)]) == 0
         assert "geometric mean" in capsys.readouterr().out
