@@ -110,26 +110,21 @@ class ConvWinograd final : public Op {
   }
 
   void input(const RunContext& ctx, const TensorView& x, float* v, int64_t first, Range tiles) const {
-    // Channels at a time: as many as there are zeros to stand for a pixel beside the image.
-    constexpr int64_t kChunk = 1024;
-    alignas(64) static constexpr float kZeros[kChunk] = {};
     const float* at[36];
     WinoIn in = {};
     in.at = at;
     in.v_pos = v_pos_;
+    in.c = s_.c;
     for (int64_t t = tiles.begin; t < tiles.end; ++t) {
       const int64_t n = t / (down_ * across_), ih = t / across_ % down_ * plan_.m - s_.pad_t,
                     iw = t % across_ * plan_.m - s_.pad_l;
-      for (int64_t c = 0; c < s_.c; c += kChunk) {
-        for (int64_t i = 0; i < a_; ++i) {
-          const bool row = ih + i >= 0 && ih + i < s_.h;
-          for (int64_t j = 0; j < a_; ++j)
-            at[i * a_ + j] = row && iw + j >= 0 && iw + j < s_.w ? x.at(n, ih + i, iw + j) + c : kZeros;
-        }
-        in.v = v + (t - first) * v_px_ + c;
-        in.c = std::min(kChunk, s_.c - c);
-        ctx.kernels->wino_in[a_](&in);
+      for (int64_t i = 0; i < a_; ++i) {
+        const bool row = ih + i >= 0 && ih + i < s_.h;
+        for (int64_t j = 0; j < a_; ++j)
+          at[i * a_ + j] = row && iw + j >= 0 && iw + j < s_.w ? x.at(n, ih + i, iw + j) : nullptr;
       }
+      in.v = v + (t - first) * v_px_;
+      ctx.kernels->wino_in[a_](&in);
     }
   }
 

@@ -93,9 +93,9 @@ using DwBandFn = void (*)(const DwBand*);
 enum DwKind { dw_any = 0, dw_3s1, dw_3s2, dw_5s1, dw_5s2, group_of_any, group_3s1, group_3s2, dw_kinds };
 
 // Winograd: tiles of A x A inputs make M x M outputs, `c` channels.
-// input:  v[(i*A + j) * v_pos + ch] = (B^T d B)[i][j], d[i][j] = at[i*A + j][ch].
+// input:  v[(i*A + j) * v_pos + ch] = (B^T d B)[i][j], d[i][j] = at[i*A + j][ch], zero where null.
 struct WinoIn {
-  const float* const* at;  // A*A pixels; what lies beside the image points to zeros
+  const float* const* at;  // A*A pixels; null: beside the image
   float* v;
   int64_t v_pos;
   int64_t c;

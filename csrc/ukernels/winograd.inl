@@ -57,8 +57,8 @@ struct wino<V, 6> {
   }
 };
 
-// Channels [ch, ch + left) of a tile, at most a vector; `whole`: a full one.
-template <class V, int A, bool whole>
+// Channels [ch, ch + left) of a tile, at most a vector. `whole`: a full one; `inside`: no pixel is null.
+template <class V, int A, bool whole, bool inside>
 static inline void wino_in_step(const float* const* at, float* v, int64_t v_pos, int64_t ch, int64_t left) {
   using vec = typename V::vec;
   vec cols[A][A];  // [column][row], transformed along the rows of the image
@@ -66,7 +66,11 @@ static inline void wino_in_step(const float* const* at, float* v, int64_t v_pos,
   for (int j = 0; j < A; ++j) {
     vec d[A];
 #pragma GCC unroll 8
-    for (int i = 0; i < A; ++i) d[i] = whole ? V::load(at[i * A + j] + ch) : V::load_n(at[i * A + j] + ch, left);
+    for (int i = 0; i < A; ++i) {
+      const float* from = at[i * A + j];
+      const bool exists = inside || from;
+      d[i] = !exists ? V::zero() : whole ? V::load(from + ch) : V::load_n(from + ch, left);
+    }
     wino<V, A>::in(d, cols[j]);
   }
 #pragma GCC unroll 8
@@ -86,12 +90,18 @@ static inline void wino_in_step(const float* const* at, float* v, int64_t v_pos,
 template <class V, int A>
 static void wino_in(const WinoIn* t) {
   const float* at[A * A];  // copies, which no store can change
-  for (int i = 0; i < A * A; ++i) at[i] = t->at[i];
+  bool inside = true;
+  for (int i = 0; i < A * A; ++i) {
+    at[i] = t->at[i];
+    inside &= at[i] != nullptr;
+  }
   float* v = t->v;
   const int64_t v_pos = t->v_pos, c = t->c;
   int64_t ch = 0;
-  for (; ch + V::width <= c; ch += V::width) wino_in_step<V, A, true>(at, v, v_pos, ch, V::width);
-  if (ch < c) wino_in_step<V, A, false>(at, v, v_pos, ch, c - ch);
+  if (inside)
+    for (; ch + V::width <= c; ch += V::width) wino_in_step<V, A, true, true>(at, v, v_pos, ch, V::width);
+  for (; ch + V::width <= c; ch += V::width) wino_in_step<V, A, true, false>(at, v, v_pos, ch, V::width);
+  if (ch < c) wino_in_step<V, A, false, false>(at, v, v_pos, ch, c - ch);
 }
 
 template <class V, int A, int M, bool whole>

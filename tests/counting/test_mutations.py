@@ -123,10 +123,9 @@ KERNELS = {
     "winograd": (3, 3),
     "pointwise": (1, 1),
 }
-# Pointwise convolution pads nothing, and Winograd reads zeros in memory as it reads pixels: a row of one in place of
-# the other costs the same. Only direct convolution packs halos; Winograd's tiles have theirs.
+# Pointwise convolution pads nothing; only direct convolution packs halos, and Winograd's tiles have theirs.
 WHERE = [(dropped_tail, algo) for algo in KERNELS]
-WHERE += [(extra_pad, algo) for algo in KERNELS if algo not in ("pointwise", "winograd")]
+WHERE += [(extra_pad, algo) for algo in KERNELS if algo != "pointwise"]
 WHERE += [(doubled_halo, "direct"), (doubled_halo, "winograd")]
 
 

@@ -169,7 +169,7 @@ def _winograd(found: Items, conv: Conv, isa: str, width: int) -> None:
 
     moved = 4 * side * side * tiles  # of each position of each tile, per channel
     found.book(TRANSFORMS, Counts(bytes_read=-moved * k, bytes_written=-moved * (c + k)))
-    found.book(HALOS, Counts(bytes_read=_image(conv) - moved * c))
+    found.book(HALOS, Counts(bytes_read=_image(conv) - 4 * conv.n * c * winograd.inputs(conv)))
     biases = 4 * tiles * round_up(k, width) * conv.epilogue.bias
     read = winograd.products(conv, isa, width).bytes_read + biases
     found.book(TRAFFIC, Counts(bytes_read=_weights(conv) - read))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ....ops.base import Counts
 from .conv_call import Conv
-from .geometry import ceil_div, pieces, shares
+from .geometry import ceil_div, overlap, pieces, shares
 from .tiles import Epilogue, conv_tiles, panels, row_act
 
 # One dimension of a transform, per lane: of the inputs of a tile's side, and from as many products to m outputs.
@@ -36,12 +36,21 @@ def tiles(conv: Conv) -> int:
     return conv.n * down * across
 
 
+def inputs(conv: Conv) -> int:
+    """Pixels of the image that its tiles read."""
+    down, across = grid(conv)
+    size = side(conv)
+    rows = sum(overlap(i * conv.m - conv.pad_t, i * conv.m - conv.pad_t + size, conv.h) for i in range(down))
+    columns = sum(overlap(i * conv.m - conv.pad_l, i * conv.m - conv.pad_l + size, conv.w) for i in range(across))
+    return rows * columns
+
+
 def forward(conv: Conv, width: int) -> Counts:
-    """Every input tile: all columns and as many rows transformed; zeros in memory stand for padding."""
+    """Every input tile: all columns and as many rows transformed; zeros stand for padding."""
     size = side(conv)
     lanes = ceil_div(conv.c, width) * width
-    once = 4 * size * size * conv.c * tiles(conv)
-    moved = Counts(bytes_read=once, bytes_written=once)
+    written = 4 * size * size * conv.c * tiles(conv)
+    moved = Counts(bytes_read=4 * conv.n * inputs(conv) * conv.c, bytes_written=written)
     return forward_one(conv) * (2 * size * lanes * tiles(conv)) + moved
 
 
