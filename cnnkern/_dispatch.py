@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,15 +17,18 @@ NHWC_TO_NCHW, NCHW_TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
 def as_array(argument: str, value: Any, rank: int | None = None, *, optional: bool = False) -> Any:
-    """`value`, if it is a float32 array (of `rank`) or, where optional, None."""
+    """`value`, if it is a float32 array (of `rank`; NumPy's, or a GPU's) or, where optional, None."""
     if value is None and optional:
         return None
-    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+    on_device = backends.is_device_array(value)
+    if not on_device and (not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray)):
         raise TypeError(f"{argument} must be a float32 numpy array, got {type(value).__name__}")
     if value.dtype != np.float32:
         raise TypeError(f"{argument} must be of dtype float32, got {value.dtype}; convert it with astype(np.float32)")
     if rank is not None and value.ndim != rank:
         raise ValueError(f"{argument} must have rank {rank}, got shape {value.shape} of rank {value.ndim}")
+    if on_device:
+        return value
     value = np.asarray(value)
     return value if value.flags.aligned else value.copy()  # kernels take any strides, but whole floats
 
@@ -63,15 +66,20 @@ def run(
     NHWC images arrive here as NCHW views; their result is written into a fresh NHWC array through such a view.
     """
     shapes = spec.infer(*(None if a is None else a.shape for a in arrays))
-    chosen = backends.get(backend)
+    given = [a for a in arrays if a is not None]
+    chosen = backends.choose(backend, *given)
+    on_device = [backends.is_device_array(a) for a in given]
+    if any(on_device) and not all(on_device):
+        raise TypeError(f"{spec.op}: arrays on a GPU and in host memory were given at once; move them to one place")
     precision = config.get("precision") if precision is None else as_choice("precision", precision, config.PRECISIONS)
     if isinstance(spec, Conv2dSpec) and spec.algo == "auto" and config.get("conv_algo") != "auto":
         spec = replace(spec, algo=config.get("conv_algo"))
-    target = _target(out, shapes, layout, getattr(chosen, "dtype", None) or np.float32)
-    # A kernel may not read what it has written, and writes whole floats.
-    copied = out is not None and (
-        not out.flags.aligned or any(a is not None and np.may_share_memory(out, a) for a in arrays)
-    )
+    empty = chosen.empty if any(on_device) else np.empty
+    target = _target(out, shapes, layout, getattr(chosen, "dtype", None) or np.float32, empty, any(on_device))
+    # A kernel may not read what it has written, and writes whole floats. (Results on a GPU are copied out at the end.)
+    copied = out is not None and not any(on_device) and (
+        not out.flags.aligned or any(np.may_share_memory(out, a) for a in given)
+    )  # fmt: skip
     results = chosen.call(spec, arrays, out=None if copied else target, precision=precision)
     if config.get("check"):
         _check(spec, arrays, results, precision)
@@ -84,22 +92,23 @@ def run(
     return results[0] if len(results) == 1 else results
 
 
-def _target(out: Any, shapes, layout: str, dtype) -> np.ndarray | None:
-    """Where the result goes, as an NCHW view; None: the backend allocates."""
+def _target(out: Any, shapes, layout: str, dtype, empty: Callable[..., Any], on_device: bool) -> Any:
+    """Where the result goes, as an NCHW view; None: the backend allocates. `empty` makes arrays of the inputs' kind."""
     shape = shapes[0]
     nhwc = layout == "NHWC" and len(shape) == 4
     if out is None:
         if not nhwc or len(shapes) > 1:
             return None
-        return np.empty([shape[axis] for axis in NCHW_TO_NHWC], dtype).transpose(NHWC_TO_NCHW)
-    if not isinstance(out, np.ndarray) or out.dtype != np.float32:
-        kind = f"of dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise TypeError(f"out must be a float32 numpy array, got one {kind}")
+        return empty(tuple(shape[axis] for axis in NCHW_TO_NHWC), dtype).transpose(NHWC_TO_NCHW)
+    right_kind = backends.is_device_array(out) if on_device else isinstance(out, np.ndarray)
+    if not right_kind or out.dtype != np.float32:
+        kind = f"of dtype {out.dtype}" if right_kind else type(out).__name__
+        raise TypeError(f"out must be a float32 {'array on the GPU' if on_device else 'numpy array'}, got one {kind}")
     view = out.transpose(NHWC_TO_NCHW) if nhwc and out.ndim == 4 else out
     if view.shape != shape:
         wanted = tuple(shape[axis] for axis in NCHW_TO_NHWC) if nhwc else shape
         raise ValueError(f"out must have shape {wanted}, got {out.shape}")
-    if not out.flags.writeable:
+    if not on_device and not out.flags.writeable:
         raise ValueError("out must be writeable, got a read-only array")
     return view
 
@@ -108,7 +117,12 @@ def _check(spec: Spec, arrays, results, precision: str) -> None:
     """Compare with the oracle; AssertionError says where they differ."""
     from . import testing  # which imports the functions that call this
 
+    arrays, results = ([_on_host(a) for a in of] for of in (arrays, results))
     with config.overrides(check=False, verbose=0):
         theirs = testing.reference(spec, *arrays)
         for mine, expected in zip(results, theirs if len(results) > 1 else (theirs,)):
             testing.assert_close(mine, expected, spec, arrays, precision=precision)
+
+
+def _on_host(array: Any) -> Any:
+    return array.get() if backends.is_device_array(array) else array

@@ -15,6 +15,7 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from .ops.checks import as_choice, as_int
@@ -106,6 +107,12 @@ def get(name: str) -> Any:
 def settings() -> dict[str, Any]:
     """Every variable's name -> its value here and now."""
     return {setting.variable: get(name) for name, setting in SETTINGS.items()}
+
+
+def cache_folder() -> Path:
+    """Where what is kept between runs lies; it need not exist yet."""
+    folder = get("cache")
+    return Path(folder) if folder else Path.home() / ".cache" / "cnnkern"
 
 
 class overrides:

@@ -278,7 +278,7 @@ class Model:
 
     def _run(self, x, outputs: Sequence[str], backend: Any):
         x = as_array("x", x, 1 + len(self.input_shape))
-        chosen = backends.get(backend)
+        chosen = backends.choose(backend, x)
         settings = (config.get("precision"), config.get("conv_algo"), config.get_num_threads())
         key = (x.shape, tuple(outputs), chosen, settings)
         with self._lock:

@@ -17,7 +17,9 @@ of a sum of K terms of random size add like a random walk, so
                                               before they cancel, which costs tens of epsilon already with one
                                               channel; 1.3e-5 at 512 channels (Lavin and Gray, 2015)
 
-plus the activation's own. Systematic data (all elements equal) can do worse than a random walk: use random data.
+plus the activation's own. Under a precision below float32 operands and results are rounded to its unit u, 2**-11 for
+tf32 and float16, 2**-8 for bfloat16, while sums stay float32: that adds 8 u (the largest of many random errors of two
+operands and a result). Systematic data (all elements equal) can do worse than a random walk: use random data.
 """
 
 from __future__ import annotations
@@ -49,6 +51,9 @@ ACTIVATION_ROUNDING = {
     "relu": 0, "relu6": 0, "leaky_relu": 1, "hardsigmoid": 4, "hardswish": 4, "sigmoid": 8, "tanh": 8, "silu": 8,
     "gelu": 8,
 }  # fmt: skip
+UNITS = {"tf32": 2.0**-11, "float16": 2.0**-11, "bfloat16": 2.0**-8}  # half a step between neighbours of 1
+UNITS_LOST = 8
+MULTIPLIED = ("conv2d", "fused_block", "linear")  # what tf32 rounds the operands of
 ACTIVATION_FIELDS = ("activation", "activation_param", "prologue")
 _ORACLE = ReferenceBackend(dtype=np.float64)
 
@@ -94,17 +99,22 @@ def tolerance(spec: Spec, *shapes: Sequence[int] | None, precision: str = "float
 
     Args:
         spec: the operation. shapes: its inputs' shapes by position; without them K = 4608 is assumed where it matters.
-        precision: "strict" takes Winograd's allowance away.
+        precision: "strict" takes Winograd's allowance away; "tf32", "float16" and "bfloat16" add theirs.
     Example:
         >>> cnnkern.testing.tolerance(cnnkern.ops.LinearSpec(), (1, 256), (10, 256)) == 20 * 2**-23
         True
     """
+    if precision in UNITS:
+        stages = 3 if isinstance(spec, FusedBlockSpec) else 1
+        lost = UNITS_LOST * UNITS[precision] * stages
+        rounds = precision != "tf32" or spec.op in MULTIPLIED
+        return tolerance(spec, *shapes, precision="strict") + (lost if rounds else 0.0)
     if isinstance(spec, ActivationSpec):
         return EPSILON * ACTIVATION_ROUNDING[spec.kind]
     if spec.op not in ROUNDING or getattr(spec, "kind", None) == "max":
         return 0.0
     if isinstance(spec, FusedBlockSpec):
-        return sum(tolerance(stage, *given) for stage, *given in _stages(spec, shapes))
+        return sum(tolerance(stage, *given, precision=precision) for stage, *given in _stages(spec, shapes))
     k = spec.reduction(*shapes) if shapes else DEFAULT_REDUCTION
     if isinstance(spec, Conv2dSpec) and _winograd_may_run(spec, shapes, precision):
         units = WINOGRAD_BASE + WINOGRAD_GROWTH * math.sqrt(k)
@@ -208,7 +218,7 @@ def assert_close(
         mine: the result to check. theirs: the oracle's, same shape.
         spec: the operation. inputs: its input arrays by position: the tolerance then fits their shapes, and results
             that are small because their terms cancel are judged by their terms; or only the shapes, as tuples.
-        precision: "strict" takes Winograd's allowance away.
+        precision: as for `tolerance`.
     Example:
         >>> x = np.linspace(-3, 3, 7, dtype=np.float32)
         >>> spec = cnnkern.ops.ActivationSpec("tanh")

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import host
 import numpy as np
 import pytest
+from hostruntime import host_backend
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -82,9 +84,10 @@ def laid_out(a: np.ndarray, memory: str) -> np.ndarray:
 
 
 def engines(native_only: bool = False) -> list:
-    """Every available backend as a pytest parameter, the cpu once per instruction set; a missing one is a visible skip,
-    or a failure where CNNKERN_REQUIRE_NATIVE says that it must be there."""
+    """Every available backend as a pytest parameter, the cpu once per instruction set, CUDA on the host shim; a missing
+    one is a visible skip, or a failure where CNNKERN_REQUIRE_NATIVE says that it must be there."""
     found = [] if native_only else [pytest.param(ReferenceBackend(), id="reference")]
+    found.append(cuda_on_host())
     reason = backends.available()["cpu"]
     if reason and config.get("require_native"):
         raise RuntimeError(f"CNNKERN_REQUIRE_NATIVE is set, but the cpu backend is not available: {reason}")
@@ -93,6 +96,13 @@ def engines(native_only: bool = False) -> list:
     from cnnkern.backends.cpu import CpuBackend
 
     return found + [pytest.param(CpuBackend(isa=isa), id=f"cpu-{isa}") for isa in cpu_info()["isas"]]
+
+
+def cuda_on_host():
+    """The CUDA backend, its kernels run from their sources by tests/cuda/shim."""
+    if host.compiler() is None:
+        return pytest.param(None, id="cuda-host", marks=pytest.mark.skip(reason="no C++ compiler"))
+    return pytest.param(host_backend(), id="cuda-host")
 
 
 # --- strategies, one per operation

@@ -17,10 +17,12 @@ from typing import Any
 from .. import config
 from ..errors import UnsupportedError
 
-_CLASSES = {  # name -> (module, class), fastest first
+_CLASSES = {  # name -> (module, class), in the order in which they are tried for NumPy arrays
     "cpu": ("cpu", "CpuBackend"),
+    "cuda": ("cuda", "CudaBackend"),
     "reference": ("reference", "ReferenceBackend"),
 }
+_PLANNERS = {"null": ("null", "NullBackend")}  # that compute nothing: asked for by name alone
 _objects: dict[tuple, Any] = {}
 _lock = threading.RLock()
 _warned: set = set()
@@ -41,7 +43,7 @@ def get(name: Any = None) -> Any:
         if hasattr(name, "call") and hasattr(name, "name"):
             return name
         raise TypeError(f"backend must be a name or a backend, got {name!r} of type {type(name).__name__}")
-    if name not in _CLASSES:
+    if name not in _CLASSES and name not in _PLANNERS:
         raise ValueError(f"backend must be one of {', '.join(map(repr, _CLASSES))}, got {name!r}")
     found, reason = _find(name)
     if reason:
@@ -59,8 +61,31 @@ def default() -> Any:
         found, reason = _find(name)
         if not reason:
             return found
+        if name == "cuda":
+            continue  # most machines have no GPU, and NumPy arrays do not miss it
         warn_once(name, f"the {name} backend is not available, so this is slow: {reason}")
     raise UnsupportedError("no backend is available")
+
+
+def choose(name: Any, *arrays: Any) -> Any:
+    """The backend for these arrays: the one that is asked for, else where device arrays live, else the default.
+
+    Raises:
+        TypeError: a backend that is asked for cannot take device arrays.
+    """
+    on_device = any(is_device_array(array) for array in arrays)
+    if not on_device:
+        return get(name)
+    chosen = get(name or config.get("backend") or "cuda")
+    if not hasattr(chosen, "at"):
+        raise TypeError(f"backend {chosen.name!r} takes NumPy arrays; an array on a GPU was given: leave backend out")
+    return chosen.at(next(array for array in arrays if is_device_array(array)))
+
+
+def is_device_array(array: Any) -> bool:
+    """Whether it is an array on a GPU, as CuPy's are."""
+    kind = type(array)
+    return hasattr(kind, "__cuda_array_interface__") and kind.__module__.partition(".")[0] != "torch"
 
 
 def available() -> dict[str, str]:
@@ -106,7 +131,7 @@ def _find(name: str) -> tuple[Any, str]:
     key = (name, *options.values())
     with _lock:
         if key not in _objects:
-            module, cls = _CLASSES[name]
+            module, cls = (_CLASSES | _PLANNERS)[name]
             try:
                 _objects[key] = getattr(importlib.import_module(f".{module}", __name__), cls)(**options)
             except ImportError as error:

@@ -37,6 +37,7 @@ class Backend(Protocol):
     """A place where steps run. Backends are objects: two run side by side in one process."""
 
     name: str
+    precisions: tuple[str, ...]  # of cnnkern.config.PRECISIONS, those it has
 
     def available(self) -> str:
         """An empty string when usable, else one sentence that says why not."""

@@ -27,6 +27,7 @@ class ReferenceBackend:
     """
 
     name = "reference"
+    precisions = ("float32", "strict")
 
     def __init__(self, dtype=None):
         self.dtype = None if dtype is None else np.dtype(dtype)

@@ -10,12 +10,14 @@ from .common import (
     WRONG,
     add_json,
     add_place,
+    backend_reasons,
     choose_backend,
     choose_isas,
     forced,
     model_names,
     positive,
     thread_count,
+    warn,
 )
 
 
@@ -32,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from ..report import flops as tables
 
     names = model_names(args.models)
-    backend = choose_backend(args.backend)
+    backend = _place(args.backend)
     brief = "all" in args.models
     out = console.output()
     results = []
@@ -54,6 +56,17 @@ def run(args: argparse.Namespace) -> int:
         models = [_as_dict(name, args.batch, backend, isa, result) for name, isa, result in results]
         schema.write(schema.document("flops", good=good, models=models), args.json)
     return WRONG if good is False else GOOD
+
+
+def _place(wanted: str | None) -> str:
+    """The backend; for cuda where there is no GPU, the planner that makes the same plans without one."""
+    from .. import config
+
+    reason = backend_reasons()["cuda"] if (wanted or config.get("backend")) == "cuda" else ""
+    if not reason:
+        return choose_backend(wanted)
+    warn(f"no GPU ({reason}): the plan for sm_90a, predicted and not run")
+    return "null"
 
 
 def _count(name, batch, backend, isa, threads):

@@ -13,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from .. import config
+    from ..backends.cuda.device import cuda_info
     from ..measure import schema
     from ..measure.profile import machine_profile
     from ..report import console, tables
@@ -21,12 +22,12 @@ def run(args: argparse.Namespace) -> int:
         line.say("measuring the peak of this machine")
         machine = machine_profile()
     reasons = backend_reasons()
-    settings = config.settings()
+    settings, cuda = config.settings(), cuda_info()
     if args.json:
         backends = [{"name": name, "available": not reason, "reason": reason} for name, reason in reasons.items()]
-        document = schema.document("info", machine=machine.as_dict(), backends=backends, settings=settings)
+        document = schema.document("info", machine=machine.as_dict(), backends=backends, cuda=cuda, settings=settings)
         schema.write(document, args.json)
     if args.json != "-":
         described = {s.variable: (settings[s.variable], s.help) for s in config.SETTINGS.values()}
-        console.output().print(tables.info(machine, reasons, described))
+        console.output().print(tables.info(machine, reasons, described, cuda))
     return GOOD

@@ -49,12 +49,14 @@ class Executable:
 
     Attributes: `plan` (prints as a table), `steps`, `arena_bytes` (of one context), `activation_bytes` (without reuse).
     A runner may offer more: `profile(context, inputs)`, the ms of each step of one run, where that is truer than
-    watching; `count(context, inputs)`, rows as `count` below.
+    watching; `count(context, inputs)`, rows as `count` below; `takes(array)`, whether it also takes an array that is
+    not NumPy's (one on its device; it then copies outputs out at the end, so that they may be inputs).
     """
 
     def __init__(self, plan: Plan, runner: Runner, *, max_contexts: int = MAX_CONTEXTS):
         self.plan = plan
         self._runner = runner
+        self._takes = getattr(runner, "takes", lambda array: False)
         self._contexts = ContextPool(runner.new_context, max_contexts)
 
     @property
@@ -83,7 +85,7 @@ class Executable:
         """
         inputs = self._checked_inputs(x)
         outputs = None if out is None else self._checked_outputs(out)
-        aliased = outputs is not None and any(np.may_share_memory(a, b) for a in outputs for b in inputs)
+        aliased = outputs is not None and any(_may_share(a, b) for a in outputs for b in inputs)
         with self._contexts.borrow() as context:
             results = self._runner.run(context, inputs, None if aliased else outputs, watching(self.plan.backend))
         if aliased:  # no step may read what another has written already
@@ -139,14 +141,15 @@ class Executable:
 
     def _checked_inputs(self, x) -> list[np.ndarray]:
         arrays = _by_position(x, self.plan.inputs, "x")
-        return [_checked(a, v, _label("x", v, self.plan.inputs)) for a, v in zip(arrays, self.plan.inputs)]
+        labels = [_label("x", value, self.plan.inputs) for value in self.plan.inputs]
+        return [_checked(a, v, label, self._takes) for a, v, label in zip(arrays, self.plan.inputs, labels)]
 
     def _checked_outputs(self, out) -> list[np.ndarray]:
         arrays = _by_position(out, self.plan.outputs, "out")
         for array, value in zip(arrays, self.plan.outputs):
             label = _label("out", value, self.plan.outputs)
-            _checked(array, value, label, exact=True)
-            if not array.flags.writeable:
+            _checked(array, value, label, self._takes, exact=True)
+            if isinstance(array, np.ndarray) and not array.flags.writeable:
                 raise ValueError(f"{label}: the array is read-only; a writeable one is accepted")
         return arrays
 
@@ -264,9 +267,13 @@ def _label(what: str, value: Value, values: Sequence[Value]) -> str:
     return what if len(values) == 1 else f"{what}[{value.name!r}]"
 
 
-def _checked(array, value: Value, label: str, exact: bool = False) -> np.ndarray:
+def _may_share(a, b) -> bool:
+    return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and np.may_share_memory(a, b)
+
+
+def _checked(array, value: Value, label: str, takes: Callable[[Any], bool], exact: bool = False) -> np.ndarray:
     """`array` if it has the value's dtype and shape; an oracle's float64 input may be given as float32."""
-    if not isinstance(array, np.ndarray):
+    if not isinstance(array, np.ndarray) and not takes(array):
         raise TypeError(f"{label}: a NumPy array is accepted, got {type(array).__name__}")
     widened = not exact and value.dtype == "float64" and array.dtype == np.float32
     if array.dtype != np.dtype(value.dtype) and not widened:

@@ -118,7 +118,7 @@ class ModelAccount:
 def account(executable: Any, x: Any) -> ModelAccount:
     """Run `executable` on its counting kernels and gather the three numbers of every layer.
 
-    Where the backend cannot count, `predicted` and `executed` stay None and theory stands alone.
+    Where the backend cannot count, `executed` stays None; where it does not predict, `predicted` as well.
     """
     rows = _count_rows(executable, x)
     counted = {row["name"]: row for row in rows}
@@ -132,7 +132,7 @@ def account(executable: Any, x: Any) -> ModelAccount:
                 name=step.name,
                 kernel=row.get("kernel") or step.kernel,
                 theory=step.theory,
-                predicted=row.get("predicted"),
+                predicted=row.get("predicted", step.predicted),
                 executed=row.get("executed"),
                 itemised=_items(row.get("itemised")),
             )

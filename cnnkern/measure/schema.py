@@ -35,6 +35,28 @@ MACHINE = {
     "peak_bandwidth_gbs": NumberOrNull,
     "bandwidths_gbs": dict,
 }
+GPU = {
+    "device": int,
+    "name": str,
+    "target": str,
+    "compute_capability": str,
+    "multiprocessors": int,
+    "shared_limit_bytes": int,
+    "free_bytes": int,
+    "total_bytes": int,
+}
+CUDA = {
+    "available": bool,
+    "reason": str,
+    "devices": [GPU],
+    "driver": TextOrNull,
+    "runtime": TextOrNull,
+    "cupy": TextOrNull,
+    "nvrtc": TextOrNull,
+    "cache_folder": str,
+    "cached_kernels": int,
+    "cached_bytes": int,
+}
 TIME = {"median_ms": Number, "minimum_ms": Number, "spread": Number, "drift": Number, "rounds": int}
 TIME_OR_NULL = (TIME, type(None))
 CLOCK = {"probes": int, "median_gflops": NumberOrNull, "wander": NumberOrNull, "noisy": bool}
@@ -210,6 +232,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "info": {
         "machine": MACHINE,
         "backends": [{"name": str, "available": bool, "reason": str}],
+        "cuda": CUDA,
         "settings": dict,
     },
     "models": {"models": [{"name": str, "parameters": int, "macs": int, "input_shape": [int]}]},

@@ -17,9 +17,12 @@ BAR = 30  # characters of a probability of 1
 
 
 def info(
-    machine: MachineProfile, backends: Mapping[str, str], settings: Mapping[str, tuple[Any, str]]
+    machine: MachineProfile,
+    backends: Mapping[str, str],
+    settings: Mapping[str, tuple[Any, str]],
+    cuda: Mapping[str, Any],
 ) -> RenderableType:
-    """Label and finding, line by line. `settings`: variable -> (its value, what it does)."""
+    """Label and finding, line by line. `settings`: variable -> (its value, what it does); `cuda`: as cuda_info's."""
     from .. import __version__
 
     others = [isa for isa in machine.isas if isa != machine.isa]
@@ -40,9 +43,24 @@ def info(
         f"{name:<{width}}  {'unset' if value is None else escape(str(value)):<7}  [dim]{help_text}[/]"
         for name, (value, help_text) in settings.items()
     ]
-    for label, lines in (("backends", states), ("settings", values)):
+    for label, lines in (("backends", states), ("cuda", _cuda(cuda)), ("settings", values)):
         rows += zip([label] + [""] * len(lines), lines)
     return facts(row for row in rows if row[1])
+
+
+def _cuda(found: Mapping[str, Any]) -> list[str]:
+    """A line per GPU, or why there is none; then the versions and the cache, as far as they are there."""
+    gpus = [
+        f"{gpu['device']}: [bold]{escape(gpu['name'])}[/], {gpu['target']}, {gpu['multiprocessors']} multiprocessors, "
+        f"{text.size(gpu['free_bytes'])} free of {text.size(gpu['total_bytes'])}"
+        for gpu in found["devices"]
+    ]
+    names = {"driver": "driver for CUDA", "cupy": "CuPy", "nvrtc": "compiler NVRTC"}
+    versions = ", ".join(f"{name} {found[key]}" for key, name in names.items() if found[key])
+    kept = f"{text.plural(found['cached_kernels'], 'compiled kernel')}, {text.size(found['cached_bytes'])}"
+    there = f"{kept}, in {escape(found['cache_folder'])}" if found["cached_kernels"] or gpus else ""
+    reason = f"[yellow]no:[/] {escape(found['reason'])}" if found["reason"] else ""
+    return [line for line in (*gpus, reason, versions, there) if line]
 
 
 def _peak(value: float | None, unit: str, machine: MachineProfile) -> str:

@@ -14,7 +14,7 @@ import pytest
         (["summary", "vgg61"], "vgg16"),
         (["models", "resnt*"], "resnet"),
         (["models", "zzz"], "cnnkern models"),
-        (["bench", "--backend", "cpuu"], "did you mean cpu?"),
+        (["bench", "--backend", "cpuu"], "did you mean cpu"),
         (["verify", "--backend", "reference", "--isa", "avx2"], "the backend here is 'reference'"),
         (["verify", "--seed", "-1"], "--seed"),
         (["bench", "--batch", "0"], "at least 1"),

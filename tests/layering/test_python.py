@@ -38,6 +38,9 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     # Judges results by the oracle's tolerances before it times them.
     "backends.cpu.trial": ({"backends", "graph", "ops", "config", "errors", "testing"}, {"numpy"}),
     "backends.cuda": ({"backends", "graph", "ops", "config", "errors"}, {"numpy", "cupy"}),
+    # As on the CPU: from a launch alone, sharing nothing with kernels or their launchers.
+    "backends.cuda.predict": ({"backends.cuda.predict", "backends.cuda.launch", "ops"}, set()),
+    "backends.cuda.cache": ({"backends", "config", "errors"}, {"rich"}),  # a bar while hundreds of kernels compile
     "_dispatch": ({"backends", "ops", "config", "errors", "testing"}, {"numpy"}),
     "functional": ({"_dispatch", "ops", "config", "errors"}, {"numpy"}),
     "models": ({"models", "graph.builder", "graph.ir"}, set()),

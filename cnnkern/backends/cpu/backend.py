@@ -20,13 +20,13 @@ from ...graph.plan import make_plan, new_step
 from ...graph.views import is_free, plan_views
 from ...ops.base import Spec
 from .. import reference, warn_once
+from ..edges import add_edges
 from . import kept
 from .buffers import LANES, Buffers
 from .calls import WEIGHTS
 from .candidates import Problem, shown
-from .edges import add_edges
 from .lower import lower
-from .lower_conv import conv_shape
+from .lower_conv import conv_shape, reads_nchw
 from .lowering import Lowering, one_image
 from .predict import predict
 from .runner import NativeRunner
@@ -46,6 +46,7 @@ class CpuBackend:
     """
 
     name = "cpu"
+    precisions = PRECISIONS
 
     def __init__(self, isa: str | None = None):
         from ... import _core
@@ -147,7 +148,7 @@ class CpuBackend:
         if precision not in PRECISIONS:
             raise UnsupportedError(f"precision {precision!r}: the cpu backend has {', '.join(PRECISIONS)}")
         threads = config.get_num_threads() if threads is None else int(threads)
-        graph = add_edges(graph, layouts, layouts)
+        graph = add_edges(graph, layouts, layouts, reads_nchw)
         external = {name: layouts.get(name, "NCHW") for name in (*graph.inputs, *graph.outputs)}
         views = plan_views(graph, lanes=LANES)
         buffers = Buffers(graph, views, external)

@@ -20,10 +20,8 @@ Choices = Mapping[str, Mapping[str, Any]]  # Problem.key -> the decision measure
 
 def path(cpu: str, isa: str) -> Path:
     """Where the choices of this CPU lie. Threads are part of a choice's key."""
-    folder = config.get("cache")
-    folder = Path(folder) if folder else Path.home() / ".cache" / "cnnkern"
     machine = re.sub(r"[^a-z0-9]+", "-", cpu.lower()).strip("-") or "cpu"
-    return folder / f"autotune-{machine}-{isa}.json"
+    return config.cache_folder() / f"autotune-{machine}-{isa}.json"
 
 
 def load(cpu: str, isa: str) -> Choices:

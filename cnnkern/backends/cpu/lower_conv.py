@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ... import config, ops
 from ...errors import UnsupportedError
-from ...graph.ir import Node
+from ...graph.ir import Graph, Node
+from .buffers import LANES
 from .calls import NativeCall
 from .candidates import Problem, shown
 from .lowering import Lowered, Lowering, act_options, dense, windowed
@@ -18,6 +19,13 @@ def conv_shape(spec: ops.Conv2dSpec, x, weight) -> dict[str, int]:
         "stride_h": spec.stride[0], "stride_w": spec.stride[1], "pad_t": top, "pad_b": bottom, "pad_l": left,
         "pad_r": right, "dil_h": spec.dilation[0], "dil_w": spec.dilation[1], "groups": spec.groups,
     }  # fmt: skip
+
+
+def reads_nchw(node: Node, graph: Graph) -> bool:
+    """A stem: a dense convolution of few channels packs its input anyway, from any layout."""
+    spec = node.spec
+    few = isinstance(spec, ops.Conv2dSpec) and spec.groups == 1 and graph.shape(node.inputs[0])[1] < LANES
+    return few and not any(node.inputs[4:]) and spec.algo in ("auto", "direct", "im2col")
 
 
 def conv2d(low: Lowering, node: Node, decision=None) -> Lowered | None:

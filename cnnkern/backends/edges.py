@@ -3,41 +3,42 @@ leave."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from ...graph.ir import Graph, Node
-from ...ops import ConcatSpec, Conv2dSpec, FlattenSpec, ReorderSpec, ReshapeSpec, SliceSpec
-from .buffers import LANES
+from ..graph.ir import Graph, Node
+from ..ops import ConcatSpec, FlattenSpec, ReorderSpec, ReshapeSpec, SliceSpec
 
 _LOOKERS = (ConcatSpec, FlattenSpec, ReshapeSpec, SliceSpec)  # their outputs may lie inside another buffer
 
 
-def add_edges(graph: Graph, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> Graph:
+def add_edges(
+    graph: Graph,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+    reads_nchw: Callable[[Node, Graph], bool] = lambda node, graph: False,
+    converts: bool = False,
+) -> Graph:
     """The graph with a reorder step where a graph input must become NHWC, and one behind each output that cannot be
     written where the caller wants it.
 
     Args:
         inputs, outputs: the layout ("NCHW" or "NHWC") of the caller's rank 4 arrays, by name.
+        reads_nchw: whether a node takes its first input in any layout.
+        converts: inside, values have another type than the caller's float32: every float edge is a step.
     """
     graph = graph.copy()
     for name in graph.inputs:
-        if len(graph.shape(name)) == 4 and inputs.get(name, "NCHW") == "NCHW":
-            _import(graph, name)
+        planes = len(graph.shape(name)) == 4 and inputs.get(name, "NCHW") == "NCHW"
+        if planes or (converts and graph.values[name].dtype == "float32"):
+            _import(graph, name, reads_nchw)
     for name in graph.outputs:
-        if not _direct(graph, name, outputs.get(name, "NCHW")):
+        if not _direct(graph, name, outputs.get(name, "NCHW"), converts):
             _export(graph, name)
     return graph
 
 
-def reads_nchw(node: Node, graph: Graph) -> bool:
-    """A stem: a dense convolution of few channels packs its input anyway, from any layout."""
-    spec = node.spec
-    few = isinstance(spec, Conv2dSpec) and spec.groups == 1 and graph.shape(node.inputs[0])[1] < LANES
-    return few and not any(node.inputs[4:]) and spec.algo in ("auto", "direct", "im2col")
-
-
-def _import(graph: Graph, name: str) -> None:
+def _import(graph: Graph, name: str, reads_nchw: Callable[[Node, Graph], bool]) -> None:
     inner = _fresh(graph, f"{name}.nhwc")
     nodes, used = [], False
     for node in graph.nodes:
@@ -50,11 +51,15 @@ def _import(graph: Graph, name: str) -> None:
         graph.nodes = [Node(inner, ReorderSpec(), (name,), (inner,)), *nodes]
 
 
-def _direct(graph: Graph, name: str, layout: str) -> bool:
+def _direct(graph: Graph, name: str, layout: str, converts: bool) -> bool:
     """Whether the step that computes an output can write it into the caller's array."""
     node = graph.producer().get(name)
     if node is None or isinstance(node.spec, _LOOKERS):
         return False
+    if graph.values[name].dtype == "int64":
+        return True  # indices: as the caller wants them, whatever the rest is
+    if converts:
+        return isinstance(node.spec, ReorderSpec)
     return len(graph.shape(name)) != 4 or layout == "NHWC" or isinstance(node.spec, ReorderSpec)
 
 
