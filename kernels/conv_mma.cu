@@ -134,7 +134,6 @@ __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32) conv_mma(const Mma
       }
     }
   }
-  copy_async_wait<0>();
 
   // The sums leave by way of shared memory, the rows of one line of warps at a time.
   constexpr int OUT_LINE = BN + 4;

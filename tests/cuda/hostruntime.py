@@ -107,7 +107,7 @@ class HostRuntime:
 
     def function(self, kernel: Kernel) -> Callable[..., None]:
         self._used.add(kernel.source)
-        made = module(kernel.source)
+        made = self.module(kernel.source)
         function = made.get_function(kernel.name)
 
         def launch(grid, block, args, *, shared_mem=0):
@@ -115,6 +115,10 @@ class HostRuntime:
             function(grid, block, args, shared_mem=shared_mem)
 
         return launch
+
+    def module(self, source: str) -> host.HostModule:
+        """What a source's kernels are run from."""
+        return module(source)
 
     def compile(self, kernels: list[Kernel]) -> None:
         pass
@@ -172,9 +176,9 @@ class HostRuntime:
     def counting(self, run: Callable[[], None]) -> Counts:
         """What the kernels that `run` launches execute."""
         for source in self._used:
-            module(source).reset()
+            self.module(source).reset()
         run()
-        return sum((module(source).counts() for source in self._used), Counts())
+        return sum((self.module(source).counts() for source in self._used), Counts())
 
     def synchronize(self) -> None:
         pass

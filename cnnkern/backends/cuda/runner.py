@@ -16,9 +16,9 @@ from ...errors import UnsupportedError
 from ...graph.plan import Plan
 from ...graph.watch import Watch
 from ...ops.base import Counts, product
-from .launch import Launch, Pointer, struct
+from .launch import Launch, Pointer
 from .lowering import Lowering
-from .runtime import Memory, Runtime
+from .runtime import Function, Memory, Runtime
 from .tensors import Buffers, Tensor, size_bytes
 
 NHWC, NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -76,8 +76,11 @@ class CudaRunner:
         launches = [*self._setup, *(launch for step in plan.steps for launch in step.native or ())]
         self._read = {p.slot for step in plan.steps for launch in step.native or () for p in launch.pointers()}
         self._all_params = {p.slot for launch in launches for p in launch.pointers() if p.slot.startswith("param:")}
-        self._functions = {}
-        self._launches = launches
+        self._functions: dict[str, Function] = {}
+        sizes = {**self._sizes, "weights": self._packed_bytes}
+        sizes |= {slot: 4 * product(low.graph.shape(slot.partition(":")[2])) for slot in self._all_params}
+        for launch in launches:
+            check_pointers(launch, sizes)
         self._weights: dict[str, Any] = {}
         self._shared: dict[str, Memory] = {}  # weights, of all contexts
         runtime.compile(list({launch.kernel.name: launch.kernel for launch in launches}.values()))
@@ -336,9 +339,8 @@ def _to_bf16(array: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(array), 0x7FFF, rounded).astype(np.uint16)
 
 
-def check_launch(launch: Launch, sizes: Mapping[str, int]) -> None:
-    """Raise ValueError where a launch points outside of its slots."""
-    for name in struct(launch.kernel.args).names:
-        value = launch.args[name]
-        if isinstance(value, Pointer) and not 0 <= value.offset_bytes <= sizes[value.slot]:
+def check_pointers(launch: Launch, sizes: Mapping[str, int]) -> None:
+    """Raises ValueError where a launch points outside of its slots: a plan that is wrong goes no further."""
+    for name, value in launch.args.items():
+        if isinstance(value, Pointer) and not 0 <= value.offset_bytes < max(1, sizes[value.slot]):
             raise ValueError(f"{launch.kernel.name}: {name} points to byte {value.offset_bytes} of {value.slot}")
