@@ -1,7 +1,8 @@
 """The functions users call: arguments checked, a Spec made, a backend asked.
 
-Every function takes float32 NumPy arrays of any strides, and `backend=` (a name, a backend object, or None: what
-`cnnkern.config` says, else the fastest). Functions on images take layout="NCHW" or "NHWC": the layout of the images
+Every function takes float32 arrays of any strides, NumPy's or, for the cuda backend, CuPy's: those stay on their device
+and current stream, and so does the result. `backend=` is a name, a backend object, or None: where the arrays live, else
+what `cnnkern.config` says, else the fastest. Functions on images take layout="NCHW" or "NHWC": the layout of the images
 they take and return; weights, results that are no images, and the values of pooling indices do not depend on it.
 
 All raise TypeError for what is no float32 array, ValueError for shapes and attributes that do not fit (naming the
@@ -45,7 +46,8 @@ def conv2d(
         activation: None, a name ("relu", "silu", ...) or ("leaky_relu", slope). residual: images of the output's shape.
         flip_kernel: True for convolution as mathematics defines it, False (as every framework) for cross-correlation.
         algo: "auto", "direct", "im2col", "pointwise", "depthwise", "grouped" or "winograd".
-        precision: "float32", "strict" (no Winograd) or another that the backend has; None: the configured one.
+        precision: "float32", "strict" (no Winograd), on CUDA also "tf32", "float16" and "bfloat16" (operands rounded to
+            that type, sums in float32); None: the configured one.
         out: where to put the result: float32, the output's shape, any strides.
     Returns:
         (N, K, P, Q): y[n,k,p,q] = act(b[k] + res[n,k,p,q] + sum_{c,r,s} w[k,c,r,s] x[n, c, p sh - top + r dh,

@@ -189,7 +189,8 @@ class Model:
     # --- running
 
     def __call__(self, x, backend: Any = None):
-        """Run the network: x float32 (N, C, H, W) -> (N, num_classes), or a feature map where it has no top.
+        """Run the network: x float32 (N, C, H, W) -> (N, num_classes), or a feature map where it has no top; a CuPy
+        array runs on its GPU and returns one.
 
         The first call for a shape compiles; use `compile` to choose threads and precision, and for speed.
         """
@@ -231,12 +232,14 @@ class Model:
         Args:
             input_shape: (N, C, H, W); default one image of the model's own shape.
             backend: a name or a backend; default the fastest available.
-            precision: "float32", "strict" (no Winograd or FFT), or what else the backend has; default the setting's.
+            precision: "float32", "strict" (no Winograd or FFT), on CUDA also "tf32", "float16" and "bfloat16"; default
+                the setting's.
             threads: default `cnnkern.get_num_threads()`.
             autotune: measure what the backend may choose among and no earlier run has measured, and keep the best for
                 this machine; takes seconds. What is kept is used by every later plan.
             options: the backend's own, such as the cpu backend's `free_weights=True`: packed weights are all that the
-                executable keeps, so that dropping the model frees the rest; its steps can then not be checked.
+                executable keeps, so that dropping the model frees the rest; its steps can then not be checked; the cuda
+                backend's `device=1`, a GPU's number.
 
         Returns:
             An `Executable`: call it; see `.plan`, `.profile(x)`, `.count(x)`.

@@ -98,10 +98,11 @@ class CudaBackend:
         layouts = tuple("" if a is None else _layout(a) for a in arrays), "NCHW" if out is None else _layout(out)
         algo = config.get("conv_algo")
         key = (spec, tuple(None if a is None else a.shape for a in arrays), layouts, precision, algo)
-        graph, weights, inputs = _one_node(spec, arrays)
         with self._lock:
             made = self._plans.pop(key, None)
+        weights, inputs = _operands(spec, arrays)
         if made is None:
+            graph, *_ = _one_node(spec, arrays)
             external = {name: _layout(array) for name, array in zip(graph.inputs, inputs)}
             external |= dict.fromkeys(graph.outputs, layouts[1])
             made = self._compile(graph, None, precision, external, graph_replay=False)
@@ -228,23 +229,24 @@ def _flattened(spec: Spec, arrays: Sequence[Any], out: Any) -> list[Any] | None:
     return [a.reshape(product(a.shape)) for a in arrays] if same else None
 
 
+def _operands(spec: Spec, arrays: Sequence[Any]) -> tuple[dict[str, Any], list[Any]]:
+    """The weights by name, and the arrays of the inputs, of a graph of one node."""
+    constant = WEIGHTS.get(spec.op, ())
+    given = [(i, array) for i, array in enumerate(arrays) if array is not None]
+    return {f"input{i}": array for i, array in given if i in constant}, [a for i, a in given if i not in constant]
+
+
 def _one_node(spec: Spec, arrays: Sequence[Any]) -> tuple[Graph, dict[str, Any], list[Any]]:
     """A graph of one node; its weights; the arrays of its inputs."""
-    graph, weights, inputs, names = Graph(spec.op), {}, [], []
-    constant = WEIGHTS.get(spec.op, ())
-    for i, array in enumerate(arrays):
-        if array is None:
-            names.append("")
-            continue
-        name = f"input{i}"
-        names.append(name)
-        if i in constant:
-            weights[name] = array
+    graph = Graph(spec.op)
+    weights, inputs = _operands(spec, arrays)
+    names = ["" if array is None else f"input{i}" for i, array in enumerate(arrays)]
+    for name, array in zip(names, arrays):
+        if name in weights:
             graph.params[name] = Param(name, array.shape, "constant")
-        else:
+        elif name:
             graph.inputs.append(name)
             graph.values[name] = Value(name, array.shape)
-            inputs.append(array)
     shapes = spec.infer(*(None if a is None else a.shape for a in arrays))
     for name, shape, dtype in zip(("output", "indices"), shapes, ("float32", "int64")):
         graph.values[name] = Value(name, shape, dtype)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -108,9 +108,22 @@ class Launch:
     def pointers(self) -> list[Pointer]:
         return [value for value in self.args.values() if isinstance(value, Pointer)]
 
+    @cached_property
+    def _template(self) -> tuple[np.ndarray, list[tuple[str, Pointer]]]:
+        """The struct but for its pointers, and those."""
+        packed = np.zeros(1, struct(self.kernel.args))
+        pointers = []
+        for name, value in self.args.items():
+            if isinstance(value, Pointer):
+                pointers.append((name, value))
+            elif value is not None:
+                packed[name] = value
+        return packed, pointers
+
     def pack(self, address: Callable[[Pointer], int]) -> np.ndarray:
         """The struct, one element, with every pointer resolved."""
-        packed = np.zeros(1, struct(self.kernel.args))
-        for name, value in self.args.items():
-            packed[name] = address(value) if isinstance(value, Pointer) else 0 if value is None else value
+        template, pointers = self._template
+        packed = template.copy()
+        for name, pointer in pointers:
+            packed[name] = address(pointer)
         return packed
