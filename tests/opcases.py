@@ -98,11 +98,12 @@ def engines(native_only: bool = False) -> list:
     return found + [pytest.param(CpuBackend(isa=isa), id=f"cpu-{isa}") for isa in cpu_info()["isas"]]
 
 
-def cuda_on_host():
+def cuda_on_host(target: str = "sm_90a"):
     """The CUDA backend, its kernels run from their sources by tests/cuda/shim."""
+    name = "cuda-host" if target == "sm_90a" else f"cuda-host-{target}"
     if host.compiler() is None:
-        return pytest.param(None, id="cuda-host", marks=pytest.mark.skip(reason="no C++ compiler"))
-    return pytest.param(host_backend(), id="cuda-host")
+        return pytest.param(None, id=name, marks=pytest.mark.skip(reason="no C++ compiler"))
+    return pytest.param(host_backend(target=target), id=name)
 
 
 # --- strategies, one per operation

@@ -66,7 +66,8 @@ def register_memory(address: int, size_bytes: int) -> None:
     """
     if size_bytes < 1:
         raise ValueError(f"{size_bytes} bytes at {address:#x}")
-    for other, other_bytes in _registries[-1].items():
+    for other in sorted(_registries[-1]):  # not the dictionary itself: see _pack_regions
+        other_bytes = _registries[-1].get(other, 0)
         if address < other + other_bytes and other < address + size_bytes:
             raise ValueError(f"{size_bytes} bytes at {address:#x} meet the {other_bytes} registered at {other:#x}")
     _registries[-1][address] = size_bytes
@@ -93,9 +94,13 @@ def apart() -> Iterator[None]:
 
 
 def _pack_regions() -> None:
+    """What is registered, for the next launch. On the way the garbage collector may take registrations back."""
     global _packed_regions
-    regions = [_Region(address, address + size) for address, size in sorted(_registries[-1].items())]
-    _packed_regions = (_Region * len(regions))(*regions)
+    registry, addresses = _registries[-1], None
+    while addresses != sorted(registry):
+        addresses = sorted(registry)
+        regions = [_Region(address, address + registry.get(address, 0)) for address in addresses]
+        _packed_regions = (_Region * len(regions))(*regions)
 
 
 # --- building

@@ -358,6 +358,18 @@ def test_complaints_count_registers_as_the_hardware_hands_them_out():
     assert "72" not in kernel.name and "73728 of 65536" in " ".join(complaints(kernel, "sm_80", not_quite))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to ...",
+        "ptxas info    : (C7508) Potential Performance Loss: 'setmaxnreg' ignored to maintain minimum registers ...",
+    ],
+)
+def test_complaints_pass_on_what_ptxas_says_of_hopper(line):
+    kernel = Kernel("conv_wgmma.cu", "a", "x:p", 384, sm=90, arch="a")
+    assert list(complaints(kernel, "sm_90a", Compiled(b"", "a", 168, 0, 0, 0, line))) == [line]
+
+
 @pytest.mark.parametrize("target", ["sm_80", "sm_90a", "sm_120"])
 @pytest.mark.parametrize(
     ("name", "source", "word"),

@@ -16,10 +16,10 @@ from cnnkern.backends.cuda.backend import _one_node
 ENGINE = cuda_on_host()
 
 
-def agree(spec, arrays, precision="float32") -> None:
+def agree(spec, arrays, precision="float32", target="sm_90a") -> None:
     """Plan one operation, run it and compare each step's counts with its prediction."""
     graph, weights, inputs = _one_node(spec, arrays)
-    executable = CudaBackend(HostRuntime()).compile(graph, weights, precision=precision)
+    executable = CudaBackend(HostRuntime(target)).compile(graph, weights, precision=precision)
     for row in executable.count(inputs):
         assert row["executed"] is not None, f"{row['kernel']} ran on the reference"
         assert row["predicted"] is not None, f"{row['kernel']} has no prediction"
@@ -67,13 +67,16 @@ LARGER = [  # several tiles of rows and columns, parts of sums, whole tiles of d
 ]
 
 
-@pytest.mark.parametrize("precision", ["float32", "tf32", "float16"])
+@pytest.mark.parametrize(
+    ("precision", "target"),
+    [("float32", "sm_90a"), ("tf32", "sm_90a"), ("float16", "sm_90a"), ("tf32", "sm_80"), ("bfloat16", "sm_80")],
+)
 @pytest.mark.parametrize("engine", [ENGINE])
 @pytest.mark.parametrize(("spec", "shapes"), LARGER, ids=lambda v: getattr(v, "op", ""))
-def test_larger(engine, precision, spec, shapes, rng):
+def test_larger(engine, precision, target, spec, shapes, rng):
     if getattr(spec, "algo", "") == "winograd" and precision != "float32":
         return  # not below float32
-    agree(spec, Case(spec, shapes, int(rng.integers(2**32))).arrays(), precision)
+    agree(spec, Case(spec, shapes, int(rng.integers(2**32))).arrays(), precision, target)
 
 
 def test_a_wrong_prediction_is_seen(monkeypatch):

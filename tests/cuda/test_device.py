@@ -74,6 +74,9 @@ def fake_cupy(events: list, gpus=1, capability=(9, 0), driver=13000, free=100 * 
         def begin_capture(self, mode):
             events.append(f"begin {mode} gc={gc.isenabled()}")
 
+        def wait_event(self, event):
+            events.append(f"behind an event, timed={event.timed}")
+
         def end_capture(self):
             events.append("end")
             return types.SimpleNamespace(
@@ -94,6 +97,9 @@ def fake_cupy(events: list, gpus=1, capability=(9, 0), driver=13000, free=100 * 
             return type("Function", (), {"ptr": made.ptr, "__call__": lambda self, *a: function(*a)})()
 
     class Event:
+        def __init__(self, disable_timing=False):
+            self.timed = not disable_timing
+
         def record(self):
             events.append("event")
 
@@ -301,6 +307,19 @@ def test_time_and_waiting(gpu, events):
     assert events == ["event", "run", "event", "wait"]
     runtime.synchronize()
     assert events[-1] == "synchronize all" and FakeDevice.current == [0]
+
+
+def test_marks_order_the_work_of_streams(gpu, events):
+    """An event per context, used again; nothing to wait for is no event."""
+    runtime = gpu()
+    runtime.follow(None)
+    runtime.wait(None)
+    assert not events
+    mark = runtime.mark()
+    assert runtime.mark(mark) is mark
+    runtime.follow(mark)
+    runtime.wait(mark)
+    assert events == ["event", "event", "behind an event, timed=False", "wait"]
 
 
 # --- cnnkern info

@@ -23,7 +23,8 @@ GUARDS = re.compile(r"__syncthreads\(\);|copy_async_wait<[^>]*>\(\);")
 # Source -> problems that between them run every barrier in it: (spec, shapes, precision).
 PROBLEMS = {
     "conv_fp32.cu": [(ops.Conv2dSpec(1, 1, algo="im2col"), ((1, 20, 13, 12), (70, 20, 3, 3), None, None), "float32")],
-    "conv_mma.cu": [(ops.Conv2dSpec(1, 1), ((1, 64, 13, 12), (70, 64, 3, 3), None, None), "float16")],
+    "conv_mma.cu": [(ops.Conv2dSpec(), ((1, 256, 14, 14), (100, 256, 1, 1), None, None), "float16")],
+    "conv_wgmma.cu": [(ops.Conv2dSpec(1, 1), ((1, 128, 12, 12), (128, 128, 3, 3), None, None), "float16")],
     "moves.cu": [(ops.TransposeSpec((0, 2, 3, 1)), ((2, 17, 9, 8),), "float32")],
     "im2col.cu": [(ops.Im2colSpec(3, 1, 1), ((2, 33, 9, 8),), "float32")],
     "pool.cu": [

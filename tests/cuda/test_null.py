@@ -33,7 +33,9 @@ def test_every_architecture_plans(name, precision):
     for launch in (*runner._setup, *exe.launches):
         assert (launch.kernel.source, launch.kernel.name) in known, "not in the manifest: the gate has not compiled it"
     x = np.zeros((1, *m.input_shape), np.float32)
-    assert exe(x).shape == tuple(exe.plan.outputs[0].shape)  # bound, launched and recorded
+    y = exe(x)  # bound, launched and recorded
+    arrays = y if isinstance(y, tuple) else (y,)
+    assert [array.shape for array in arrays] == [tuple(value.shape) for value in exe.plan.outputs]
     assert runner._runtime.recorded == 1, "one graph"
     assert len(runner._runtime.launched) == len(runner._setup) + len(exe.launches)
 

@@ -12,6 +12,7 @@ from cnnkern import UnsupportedError, ops, testing
 
 PRECISIONS = ("tf32", "float16", "bfloat16")
 ENGINE = cuda_on_host()
+OLDER = cuda_on_host("sm_80")  # without wgmma
 
 
 def check(engine, case: Case, precision: str) -> None:
@@ -50,7 +51,7 @@ LARGER = [
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("engine", [ENGINE])
+@pytest.mark.parametrize("engine", [ENGINE, OLDER])
 @pytest.mark.parametrize(("spec", "shapes"), LARGER, ids=lambda v: getattr(v, "op", ""))
 def test_larger(engine, precision, spec, shapes, rng):
     check(engine, Case(spec, shapes, int(rng.integers(2**32))), precision)

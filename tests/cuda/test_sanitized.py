@@ -26,7 +26,8 @@ sys.exit(pytest.main({arguments!r}))
 def test_every_operation_sanitized():
     chosen = "cuda-host and (equals_oracle or larger or nonfinite or nan)"
     arguments = ["-q", "-x", "-p", "no:cacheprovider", "-k", f"test_counts or ({chosen})"]
-    arguments += [str(TESTS / "cuda" / "test_counts.py"), str(TESTS / "ops" / "test_ops.py")]
+    files = ("cuda/test_counts.py", "cuda/test_wgmma.py", "ops/test_ops.py")
+    arguments += [str(TESTS / file) for file in files]
     script = CHILD.format(paths=[str(TESTS), str(TESTS / "cuda")], arguments=arguments)
     try:
         done = host.run_sanitized(["-c", script], capture_output=True, text=True)

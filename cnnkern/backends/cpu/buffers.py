@@ -46,7 +46,12 @@ class Tensor(NamedTuple):
 
     def channels(self, first: int, count: int) -> Tensor:
         """Channels [first, first + count) of it."""
-        return self._replace(offset=self.offset + first * self.strides[3], sizes=(*self.sizes[:3], count))
+        return self.part(3, first, count)
+
+    def part(self, axis: int, first: int, count: int) -> Tensor:
+        """[first, first + count) along an axis of (n, h, w, c)."""
+        sizes = tuple(count if i == axis else size for i, size in enumerate(self.sizes))
+        return self._replace(offset=self.offset + first * self.strides[axis], sizes=sizes)
 
 
 def rows_of(shape: Shape) -> tuple[int, int]:

@@ -124,9 +124,10 @@ def concat(low: Lowering, node: Node) -> Lowered | None:
 def slice_(low: Lowering, node: Node) -> Lowered | None:
     shape = low.graph.shape(node.inputs[0])
     axis, start, stop = node.spec.bounds(shape)
-    if len(shape) not in (2, 4) or axis != 1:
+    if len(shape) not in (2, 4) or axis == 0:
         return None
-    x = low.tensor(node.inputs[0]).channels(start, stop - start)
+    x = low.tensor(node.inputs[0])
+    x = x.channels(start, stop - start) if axis == 1 else x.part(axis - 1, start, stop - start)
     return Lowered([_copy(x, low.tensor(node.outputs[0]))], "f32_copy")
 
 

@@ -1,12 +1,14 @@
-"""The matrix products behind most convolutions, on FFMA (kernels/conv_fp32.cu) and on tensor cores (conv_mma.cu): their
-tiles, packed weights and launches."""
+"""The matrix products behind most convolutions, on FFMA (kernels/conv_fp32.cu) and on tensor cores (conv_mma.cu, on
+Hopper conv_wgmma.cu): their tiles, packed weights and launches."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from ...graph.memory import round_up
+from . import compiler
 from .launch import Kernel, Launch, Pointer
 from .lowering import Lowering, line
 from .moves import Axis, copy_axes
@@ -17,6 +19,7 @@ GEMM_ARGS = (
     "x_strides:i3 y_stride:i residual_stride:i w_stride:i x_group:i w_group:i y_group:i bias_group:i column_tiles:i "
     "splits:i split_steps:i y_split:i act:i param:f"
 )
+WGMMA_WEIGHTS_ARGS = "x:p y:p groups:i k:i c:i r:i s:i channels:i columns:i column_tiles:i steps:i"
 REDUCE_ARGS = "parts:p bias:p residual:p y:p m:i k:i splits:i part:i y_stride:i residual_stride:i act:i param:f"
 NO_ACT = {"act": 0, "param": 0.0}
 
@@ -107,7 +110,7 @@ class Ffma:
         most = {1: 64 * 64, 2: 128 * 64, 4: 128 * 128}[vector]
         return [tile for tile in self.tiles if tile.rows * tile.columns <= most]
 
-    def pack(self, low: Lowering, weight: Tensor, groups: int, channels: int) -> Weights:
+    def pack(self, low: Lowering, weight: Tensor, groups: int, channels: int, tile: Tile | None = None) -> Weights:
         """Per group a row of outputs for each (r, s, c), `channels` of them per tap; zeros where there is no weight."""
         k, c, r, s = weight.sizes
         each, rows = k // groups, r * s * channels
@@ -170,7 +173,7 @@ class Mma:
     def tiles_for(self, vector: int) -> list[Tile]:
         return list(self.tiles)
 
-    def pack(self, low: Lowering, weight: Tensor, groups: int, channels: int) -> Weights:
+    def pack(self, low: Lowering, weight: Tensor, groups: int, channels: int, tile: Tile) -> Weights:
         """Per output a row of its (r, s, c), `channels` of them per tap, zeros where the weights have none."""
         k, c, r, s = weight.sizes
         row = round_up(r * s * channels, self.word)
@@ -180,14 +183,87 @@ class Mma:
         return Weights(to, row, k // groups * row, packed)
 
 
+class Wgmma:
+    """The same on Hopper's, both operands from shared memory: tf32 cuts activations off, where Mma rounds them."""
+
+    source = "conv_wgmma.cu"
+
+    class Tile(NamedTuple):
+        """Outputs of a block, rows by columns."""
+
+        rows: int
+        columns: int
+
+        @property
+        def threads(self) -> int:
+            return 384
+
+        @property
+        def stages(self) -> int:
+            """Steps that are under way or in use, 128 bytes a row: what 192 KB hold."""
+            return (192 << 10) // (128 * (self.rows + self.columns))
+
+        @property
+        def shared_bytes(self) -> int:
+            """The stages of both operands, and two barriers of each."""
+            return self.stages * (128 * (self.rows + self.columns) + 16)
+
+    tiles = (Tile(128, 256), Tile(128, 128), Tile(128, 64))
+
+    def __init__(self, name: str, ctype: str, weights_ctype: str):
+        self.name, self.ctype, self.weights_ctype = name, ctype, weights_ctype
+        item = ITEM_BYTES[ctype]
+        self.step, self.word = 128 // item, 16 // item
+
+    def kernel(self, tile, vector: int) -> Kernel:
+        name = f"conv_wgmma<{self.ctype}, {tile.columns}>"
+        return Kernel(self.source, name, GEMM_ARGS, tile.threads, tile.shared_bytes, sm=90, arch="a")
+
+    def weights_kernel(self) -> Kernel:
+        name = f"wgmma_weights<{self.weights_ctype}>"
+        return Kernel("conv_wgmma_weights.cu", name, WGMMA_WEIGHTS_ARGS, 256, sm=90, arch="a")
+
+    def kernels(self) -> list[Kernel]:
+        return [*(self.kernel(tile, self.word) for tile in self.tiles), self.weights_kernel()]
+
+    def tiles_for(self, vector: int) -> list[Tile]:
+        return list(self.tiles)
+
+    def pack(self, low: Lowering, weight: Tensor, groups: int, channels: int, tile: Tile) -> Weights:
+        """Per group, tile of columns and step what a block copies at once: 128 bytes of each output, as they lie in
+        shared memory."""
+        k, c, r, s = weight.sizes
+        column_tiles, steps = -(-(k // groups) // tile.columns), -(-(r * s * channels) // self.step)
+        column = steps * tile.columns * self.step
+        to = low.weights.take(ITEM_BYTES[self.weights_ctype] * groups * column_tiles * column)
+        args = {
+            "x": weight.pointer, "y": to, "groups": groups, "k": k // groups, "c": c, "r": r, "s": s,
+            "channels": channels, "columns": tile.columns, "column_tiles": column_tiles, "steps": steps,
+        }  # fmt: skip
+        packed = line(self.weights_kernel(), groups * column_tiles * column // self.word, args)
+        return Weights(to, column, column_tiles * column, packed)
+
+
 FFMA = Ffma()
 ENGINES = {
-    "float32": FFMA,
-    "strict": FFMA,
-    "tf32": Mma("tf32", "float", "tf32"),
-    "float16": Mma("f16", "f16", "f16"),
-    "bfloat16": Mma("bf16", "bf16", "bf16"),
+    "float32": (FFMA,),
+    "strict": (FFMA,),
+    "tf32": (Mma("tf32", "float", "tf32"), Wgmma("tf32_wgmma", "float", "tf32")),
+    "float16": (Mma("f16", "f16", "f16"), Wgmma("f16_wgmma", "f16", "f16")),
+    "bfloat16": (Mma("bf16", "bf16", "bf16"), Wgmma("bf16_wgmma", "bf16", "bf16")),
 }
+Engine = Ffma | Mma | Wgmma
+
+
+@cache
+def engines(precision: str, target: str) -> tuple[Engine, ...]:
+    """Those that run on a target. All of one precision take the same words of channels."""
+    return tuple(e for e in ENGINES[precision] if compiler.serves(target, e.kernels()[0]))
+
+
+def engine_of(precision: str, tile: tuple[int, ...]) -> Engine:
+    """Whose tile it is."""
+    return next(engine for engine in ENGINES[precision] if isinstance(tile, engine.Tile))
 
 
 def reduce_kernel(ctype: str) -> Kernel:
@@ -195,8 +271,7 @@ def reduce_kernel(ctype: str) -> Kernel:
 
 
 def kernels() -> list[Kernel]:
-    engines = (FFMA, *(engine for engine in ENGINES.values() if engine is not FFMA))
-    found = [kernel for engine in engines for kernel in engine.kernels()]
+    found = [kernel for of in dict.fromkeys(ENGINES.values()) for engine in of for kernel in engine.kernels()]
     return found + [reduce_kernel(ctype) for ctype in ("float", "f16", "bf16")]
 
 
@@ -207,7 +282,8 @@ def gemm(low: Lowering, given: Product, plan: Mapping[str, Any], vector: int, ep
         plan: "tile" and "splits" of the selector's decision.
         vector: channels of a load; of no meaning on tensor cores, which always take 16 bytes.
     """
-    engine, tile, splits = ENGINES[low.precision], plan["tile"], plan["splits"]
+    tile, splits = plan["tile"], plan["splits"]
+    engine = engine_of(low.precision, tile)
     steps = -(-given.taps // engine.step)
     split_steps = -(-steps // splits)
     splits = -(-steps // split_steps)  # none is empty

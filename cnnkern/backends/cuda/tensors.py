@@ -159,5 +159,6 @@ class Buffers:
             return root
         pointer = root.pointer + view.offset * root.item_bytes
         if len(shape) == 4:
-            return Tensor(pointer, shape, root.strides, root.ctype)
+            row = root.strides[0]  # of a matrix that is looked at as images of one pixel
+            return Tensor(pointer, shape, root.strides if root.rank == 4 else (row, 1, row, row), root.ctype)
         return Tensor(pointer, shape, (root.strides[0], 1), root.ctype)

@@ -171,3 +171,4 @@ DEVICE void copy_async_wait() {
 }
 
 #include "tensor_cores.h"
+#include "hopper.h"

@@ -12,8 +12,11 @@ inline bool run_block() {
     threads[i].state = State::ready;
     threads[i].started = false;
     threads[i].groups = 0;
+    threads[i].unseen = threads[i].fenced = false;
   }
-  for (Warp& warp : warps) warp.arrived = warp.returned = 0;
+  for (Group& group : warps) group.arrived = group.returned = 0;
+  for (Group& group : warpgroups) group.arrived = group.returned = 0;
+  forget_warpgroups();
   memset(shared, NAN_BYTE, launch->shared_bytes);
   live = thread_count;
   round_size = turn = at_barrier = 0;
@@ -23,6 +26,10 @@ inline bool run_block() {
   switch_to(home, first->context);
   running = nullptr;
   if (launch->message[0]) return false;
+  if (const char* left_over = under_way()) {
+    complain("all have returned with %s under way", left_over);
+    return false;
+  }
   const uint8_t* wrong = overrun();
   if (wrong)
     complain("byte %lld of %llu of shared memory was written", (long long)(wrong - shared),

@@ -129,6 +129,7 @@ inline void land_copies(uint32_t groups_under_way) {
     else
       memset(copy->to, 0, copy->bytes);
   }
+  if (copy != copies.begin()) running->unseen = true;
   copies.erase(copies.begin(), copy);
 }
 

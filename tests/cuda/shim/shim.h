@@ -48,7 +48,8 @@ struct Launch {
   uint64_t args_bytes;
   const Region* regions;  // ascending, disjoint
   uint32_t regions_count;  // 0: every address will do
-  uint32_t order;  // of threads: 0 ascending, 1 descending, else random from this seed, anew in each round
+  uint32_t order;  // of threads: 0 ascending, 1 descending, else random from this seed, anew in each round; from 3 on
+  // who waits for a phase is late
   Counts counts;
   char message[1024];
 };
@@ -62,13 +63,22 @@ struct Kernel {
 
 constexpr size_t MAX_ARGS_BYTES = 4096;  // as on a GPU
 
-enum class State : uint8_t { ready, running, barrier, warp, done };
+enum class State : uint8_t { ready, running, barrier, some, group, phase, done };
 
 // A copy from global to shared memory that is under way.
 struct Copy {
   void* to;
   const void* from;  // null: zeros
   uint32_t bytes, group;
+};
+
+// A barrier in shared memory, which holds its number alone.
+struct Mbarrier {
+  uint32_t at;  // byte of shared memory
+  uint32_t count, pending, phase;  // arrivals of a phase, those still to come; phases that have ended
+  int64_t bytes;  // announced, and not yet come
+  bool waited_for;
+  std::vector<Copy> copies;
 };
 
 struct Thread {
@@ -81,13 +91,19 @@ struct Thread {
   Place at;
   uint32_t groups;  // of copies, closed so far
   std::vector<Copy> copies;
+  const Mbarrier* mbarrier;  // that it waits for, until the phase of that parity has ended
+  uint32_t parity;
+  uint32_t named;  // barrier that some threads wait at
+  bool unseen;  // copies that it waited for may not be seen by wgmma: fence_async is to come
+  bool fenced;  // wgmma may use its registers
 };
 
-struct Warp {
+// Lanes that do things together: a warp or a warpgroup.
+struct Group {
   uint32_t arrived, returned;  // lanes
   const char* waits_in;
   Place at;
-  void* operands[32];
+  void* operands[128];
 };
 
 }  // namespace shim
@@ -104,12 +120,16 @@ inline Context home;  // of who launched
 alignas(128) inline uint8_t args[MAX_ARGS_BYTES];
 
 inline Thread threads[MAX_THREADS];
-inline Warp warps[MAX_THREADS / 32];
+inline Group warps[MAX_THREADS / 32], warpgroups[MAX_THREADS / 128];
 inline uint32_t thread_count, live, at_barrier;  // all of the block, those that have not returned, those that wait
 inline Place barrier_at;
 inline uint32_t round[MAX_THREADS], round_size, turn;
 inline uint32_t idle[MAX_THREADS], idle_count;  // stacks
 inline uint64_t random_state;
+
+constexpr uint32_t MAX_MBARRIERS = 64;
+inline Mbarrier mbarriers[MAX_MBARRIERS];  // of the block
+inline uint32_t mbarrier_count;
 
 inline std::vector<Kernel>& kernels() {
   static std::vector<Kernel> all;
@@ -171,6 +191,9 @@ __attribute__((format(printf, 1, 2))) inline void complain(const char* format, .
       used += snprintf(text + used, sizeof(text) - used, "have returned");
     else
       used += snprintf(text + used, sizeof(text) - used, "wait in %s at %s:%d", t->waits_in, t->at.file, t->at.line);
+    if (t->state == State::phase && used < sizeof(text))
+      used += snprintf(text + used, sizeof(text) - used, " for %u arrivals and %lld bytes", t->mbarrier->pending,
+                       (long long)t->mbarrier->bytes);
   }
   fail("deadlock%s", text);
 }
@@ -184,14 +207,25 @@ inline uint32_t random_below(uint32_t n) {  // xorshift64*
   return uint32_t((random_state * 0x2545f4914f6cdd1dull >> 32) * n >> 32);
 }
 
-inline void begin_round() {
+// Whether the phase that a thread waits for has ended: it is not the one that goes on.
+inline bool ended(const Mbarrier& barrier, uint32_t parity) { return (barrier.phase & 1) != parity; }
+
+// Fills the round. Who waits for a phase that has ended goes on at once, or, if `late`, some rounds later.
+inline void gather_round(bool late) {
   bool pass = at_barrier == live;  // whoever has returned counts as arrived
   if (pass) at_barrier = 0;
   round_size = turn = 0;
   for (uint32_t i = 0; i < thread_count; ++i) {
-    if (pass && threads[i].state == State::barrier) threads[i].state = State::ready;
-    if (threads[i].state == State::ready) round[round_size++] = i;
+    Thread& t = threads[i];
+    if (pass && t.state == State::barrier) t.state = State::ready;
+    if (t.state == State::phase && ended(*t.mbarrier, t.parity) && !(late && random_below(8))) t.state = State::ready;
+    if (t.state == State::ready) round[round_size++] = i;
   }
+}
+
+inline void begin_round() {
+  gather_round(launch->order > 2);
+  if (!round_size) gather_round(false);
   if (launch->order == 1) std::reverse(round, round + round_size);
   if (launch->order > 1)
     for (uint32_t i = round_size; i > 1; --i) std::swap(round[i - 1], round[random_below(i)]);
@@ -229,10 +263,11 @@ inline void wait(const char* in, Place at) {
 
 inline void end_thread() {
   if (!running->copies.empty()) fail("returned with copies under way: copy_async_wait<0> is missing");
-  Warp& warp = warps[running->id / 32];
-  if (warp.arrived)
-    fail("returned, while lanes of its warp wait in %s at %s:%d", warp.waits_in, warp.at.file, warp.at.line);
-  ++warp.returned;
+  for (Group* group : {&warps[running->id / 32], &warpgroups[running->id / 128]}) {
+    if (group->arrived)
+      fail("returned, while lanes of its warp wait in %s at %s:%d", group->waits_in, group->at.file, group->at.line);
+    ++group->returned;
+  }
   --live;
   running->state = State::done;
 }
@@ -269,26 +304,27 @@ inline void wait_for_block(Place at) {
   wait("__syncthreads", at);
 }
 
-// What a warp does together. `mine` is the caller's part; when the last lane has come, compute(lanes) sees all 32, as
-// lanes(i). To each lane the values of its own part are the result.
-template <class Part, class Compute>
+// What a warp, or LANES = 128 threads of a warpgroup, do together. `mine` is the caller's part; when the last lane has
+// come, compute(lanes) sees all of them, as lanes(i). To each lane the values of its own part are the result.
+template <uint32_t LANES = 32, class Part, class Compute>
 inline void collective(const char* name, Place at, Part& mine, Compute compute) {
-  uint32_t first = running->id & ~31u;
-  Warp& warp = warps[first / 32];
-  if (warp.arrived && (warp.at != at || strcmp(warp.waits_in, name)))
-    fail("%s at %s:%d, while other lanes of the warp wait in %s at %s:%d", name, at.file, at.line, warp.waits_in,
-         warp.at.file, warp.at.line);
-  if (warp.returned || first + 32 > thread_count)
-    fail("%s at %s:%d takes all 32 lanes of a warp, but some %s", name, at.file, at.line,
-         warp.returned ? "have returned" : "are beyond the block");
-  warp.waits_in = name;
-  warp.at = at;
-  warp.operands[running->id - first] = &mine;
-  running->state = State::warp;
-  if (++warp.arrived == 32) {
-    compute([&warp](int i) -> Part& { return *static_cast<Part*>(warp.operands[i]); });
-    warp.arrived = 0;
-    for (Thread* t = threads + first; t < threads + first + 32; ++t) t->state = State::ready;
+  constexpr const char* KIND = LANES == 32 ? "warp" : "warpgroup";
+  uint32_t first = running->id / LANES * LANES;
+  Group& group = LANES == 32 ? warps[first / 32] : warpgroups[first / 128];
+  if (group.arrived && (group.at != at || strcmp(group.waits_in, name)))
+    fail("%s at %s:%d, while other lanes of the %s wait in %s at %s:%d", name, at.file, at.line, KIND, group.waits_in,
+         group.at.file, group.at.line);
+  if (group.returned || first + LANES > thread_count)
+    fail("%s at %s:%d takes all %u lanes of a %s, but some %s", name, at.file, at.line, LANES, KIND,
+         group.returned ? "have returned" : "are beyond the block");
+  group.waits_in = name;
+  group.at = at;
+  group.operands[running->id - first] = &mine;
+  running->state = State::group;
+  if (++group.arrived == LANES) {
+    compute([&group](int i) -> Part& { return *static_cast<Part*>(group.operands[i]); });
+    group.arrived = 0;
+    for (Thread* t = threads + first; t < threads + first + LANES; ++t) t->state = State::ready;
   }
   wait(name, at);
 }

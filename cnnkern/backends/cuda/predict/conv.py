@@ -8,6 +8,7 @@ from .instance import ITEM_BYTES, arguments, ceil_div, epilogue, inside
 
 STEP = 8  # taps that the tiled product takes at once
 LINE_BYTES = 64  # of each operand's rows that the one on tensor cores takes at once
+WGMMA_LINE_BYTES, WGMMA_ROWS = 128, 128  # the one on Hopper's; pixels of its tiles
 
 
 def seen(launch: Launch) -> tuple[int, int]:
@@ -64,6 +65,30 @@ def tensor_product(launch: Launch) -> Counts:
     return Counts(fma=fma, bytes_read=size * (gathered + weights)) + epilogue(
         launch, outputs, 4 if a["splits"] > 1 else size
     )
+
+
+def wgmma_product(launch: Launch) -> Counts:
+    """On Hopper's: each block has whole tiles of packed weights brought, step by step."""
+    ctype, tile_columns = arguments(launch)
+    size = ITEM_BYTES[ctype]
+    step = WGMMA_LINE_BYTES // size
+    fma, gathered, _ = _tiles(launch, WGMMA_ROWS, tile_columns, step)
+    a = launch.args
+    groups = launch.grid[2] // a["splits"]
+    weights = fma // WGMMA_ROWS  # every weight of a tile meets all of its pixels
+    outputs = a["m"] * a["k"] * groups * a["splits"]
+    return Counts(fma=fma, bytes_read=size * (gathered + weights)) + epilogue(
+        launch, outputs, 4 if a["splits"] > 1 else size
+    )
+
+
+def wgmma_weights(launch: Launch) -> Counts:
+    """Every weight once, and zeros around them."""
+    (ctype,) = arguments(launch)
+    a = launch.args
+    weights = a["groups"] * a["k"] * a["c"] * a["r"] * a["s"]
+    written = a["groups"] * a["column_tiles"] * a["columns"] * a["steps"] * WGMMA_LINE_BYTES
+    return Counts(bytes_read=4 * weights, bytes_written=written)
 
 
 def _tiles(launch: Launch, tile_rows: int, tile_columns: int, step: int) -> tuple[int, int, int]:
@@ -172,6 +197,8 @@ TEMPLATES = {
     "locally_connected": locally_connected,
     "conv_fp32": product,
     "conv_mma": tensor_product,
+    "conv_wgmma": wgmma_product,
+    "wgmma_weights": wgmma_weights,
     "conv_reduce": reduce,
     "winograd_in": winograd_in,
     "winograd_out": winograd_out,
