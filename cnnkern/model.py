@@ -116,7 +116,7 @@ class Model:
 
     @property
     def buffer_count(self) -> int:
-        return sum(product(param.shape) for param in self.graph.params.values() if not param.trainable)
+        return sum(product(param.shape) for param in self.graph.params.values() if param.statistic)
 
     @property
     def macs(self) -> int:
@@ -189,8 +189,8 @@ class Model:
     # --- running
 
     def __call__(self, x, backend: Any = None):
-        """Run the network: x float32 (N, C, H, W) -> (N, num_classes), or a feature map where it has no top; a CuPy
-        array runs on its GPU and returns one.
+        """Run the network: x float32 (N, C, H, W) -> (N, num_classes), or a feature map where it has no top, or a tuple
+        where auxiliary heads follow; a CuPy array runs on its GPU and returns one.
 
         The first call for a shape compiles; use `compile` to choose threads and precision, and for speed.
         """

@@ -111,7 +111,7 @@ def _layer(graph: Graph, node: Node, field: tuple[int, int], seen: set[str]) -> 
         op=node.spec.op,
         output_shape=tuple(shape[1:]),
         params=sum(product(p.shape) for p in params if p.trainable),
-        buffers=sum(product(p.shape) for p in params if not p.trainable),
+        buffers=sum(product(p.shape) for p in params if p.statistic),
         activation_bytes=4 * sum(product(graph.shape(name)) for name in node.outputs),
         counts=node.spec.theory(*map(graph.shape, node.inputs)),
         receptive_field=field,

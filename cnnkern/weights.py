@@ -148,6 +148,10 @@ def fit(
             found[name] = as_float32(key, tensor).reshape(param.shape)
         else:
             misshaped.append((key, shape, param.shape))
+    for name, param in graph.params.items():
+        if param.value is not None:  # part of the network's definition
+            found[name] = np.full(param.shape, param.value, np.float32)
+            met.add(name)
     missing = tuple(name for name in graph.params if name not in met)
     return found, Mismatch(missing, tuple(unexpected), tuple(misshaped))
 

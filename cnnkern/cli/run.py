@@ -33,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
         line.say(f"{name}: building")
         with forced(choose_isas(args.isa, backend)[0]):
             scores = model.compile(input_shape=x.shape, backend=backend, threads=args.threads)(x)
+    if isinstance(scores, tuple):  # auxiliary heads follow
+        scores = scores[0]
     rows = top(probabilities(model, scores)[0], args.top, class_names(model, scores.shape[-1]))
     weights = args.weights or models.get(name).weights or "random"
     if args.json:

@@ -16,10 +16,12 @@ from ..ops import (
     FlattenSpec,
     GlobalPool2dSpec,
     LinearSpec,
+    LocallyConnected2dSpec,
     LocalResponseNormSpec,
     MulSpec,
     PadSpec,
     Pool2dSpec,
+    ReshapeSpec,
     SliceSpec,
     SoftmaxSpec,
     normalise_padding,
@@ -130,6 +132,32 @@ class GraphBuilder:
         weight = self._param(f"{layer}.weight", (features, self.shape(x)[1]), "linear_weight")
         return self.emit(LinearSpec(), (x, weight, self._bias(layer, features, bias)), name)
 
+    def fixed_linear(self, x: str, name: str, weight: tuple[tuple[float, ...], ...], bias: tuple[float, ...]) -> str:
+        """(N, F) -> (N, features) by numbers that are part of the network's definition: no state dict holds them."""
+        layer = self._scoped(name)
+        weight = self._param(f"{layer}.weight", (len(weight), len(weight[0])), "constant", weight)
+        return self.emit(LinearSpec(), (x, weight, self._param(f"{layer}.bias", (len(bias),), "constant", bias)), name)
+
+    def locally_connected(self, x: str, name: str, channels: int, kernel: Pair, stride: Pair = 1) -> str:
+        """Convolution with filters of its own at each of the (P, Q) positions, without padding; params weight
+        (P, Q, channels, C, R, S) and bias (channels, P, Q)."""
+        (r, s), stride = _pair(kernel), _pair(stride)
+        _, c, h, w = self.shape(x)
+        layer, p, q = self._scoped(name), (h - r) // stride[0] + 1, (w - s) // stride[1] + 1
+        weight = self._param(f"{layer}.weight", (p, q, channels, c, r, s), "conv_weight")
+        bias = self._param(f"{layer}.bias", (channels, p, q), "bias")
+        return self.emit(LocallyConnected2dSpec(stride), (x, weight, bias), name)
+
+    def affine(self, x: str, name: str, factor: float, trained: bool = False) -> str:
+        """x times a number that is part of the network's definition; `trained`: then times a weight per channel, plus a
+        bias. A batch norm of fixed statistics, which is what other layers know to fold."""
+        layer, c = self._scoped(name), (self.channels(x),)
+        mean = self._param(f"{layer}.mean", c, "constant", 0.0)
+        var = self._param(f"{layer}.var", c, "constant", factor**-2)
+        weight = self._param(f"{layer}.weight", c, "bn_weight") if trained else ""
+        bias = self._param(f"{layer}.bias", c, "bn_bias") if trained else ""
+        return self.emit(BatchNormSpec(0.0), (x, mean, var, weight, bias), name)
+
     def batch_norm(self, x: str, name: str, eps: float = 1e-5, scale: bool = True, shift: bool = True) -> str:
         """Inference batch norm; `scale` and `shift`: whether it has gamma (weight) and beta (bias)."""
         layer, c = self._scoped(name), (self.channels(x),)
@@ -154,6 +182,12 @@ class GraphBuilder:
 
     def mul(self, a: str, b: str, name: str | None = None) -> str:
         return self.emit(MulSpec(), (a, b), name)
+
+    def scale(self, x: str, factor: float, name: str) -> str:
+        """x times a number that is part of the network's definition: no state dict holds it."""
+        layer = self._scoped(name)
+        constant = self._param(f"{layer}.factor", (1,) * len(self.shape(x)), "constant", factor)
+        return self.emit(MulSpec(), (x, constant), name)
 
     def softmax(self, x: str, name: str | None = None, axis: int = -1) -> str:
         return self.emit(SoftmaxSpec(axis), (x,), name)
@@ -205,6 +239,10 @@ class GraphBuilder:
         """(N, C, H, W) -> (N, C*H*W); order "HWC" is the one in which Keras's Dense layers expect their input."""
         return self.emit(FlattenSpec(order), (x,), name)
 
+    def reshape(self, x: str, shape: tuple[int, ...], name: str | None = None) -> str:
+        """The same values in another shape; 0 keeps the dimension at its place, one -1 takes what is left."""
+        return self.emit(ReshapeSpec(shape), (x,), name)
+
     # --- inside
 
     def _pool(self, kind, x, kernel, stride, padding, name, dilation: Pair = 1, **options) -> str:
@@ -216,10 +254,10 @@ class GraphBuilder:
     def _bias(self, layer: str, size: int, wanted: bool) -> str:
         return self._param(f"{layer}.bias", (size,), "bias") if wanted else ""
 
-    def _param(self, name: str, shape: tuple[int, ...], kind: str) -> str:
+    def _param(self, name: str, shape: tuple[int, ...], kind: str, value: float | tuple | None = None) -> str:
         if name in self.graph.params:
             raise ValueError(f"{self.graph.name}: parameter {name!r} exists already")
-        self.graph.params[name] = Param(name, shape, kind)
+        self.graph.params[name] = Param(name, shape, kind, value=value)
         return name
 
     def _scoped(self, name: str) -> str:

@@ -23,16 +23,22 @@ class Param:
     """A weight: its name (the state-dict name), shape, what it is (`kind`, which decides its random initial values
     and whether it is trainable) and its dtype.
 
-    Kinds: conv_weight, linear_weight, bias, bn_weight, bn_bias, bn_mean, bn_var; constant for an eager call's."""
+    Kinds: conv_weight, linear_weight, bias, bn_weight, bn_bias, bn_mean, bn_var; constant for an eager call's arrays
+    and for numbers that belong to the network's definition: `value`, which no state dict holds and nobody counts."""
 
     name: str
     shape: tuple[int, ...]
     kind: str
     dtype: str = "float32"
+    value: float | tuple | None = None  # broadcasts to the shape
 
     @property
     def trainable(self) -> bool:
-        return self.kind not in ("bn_mean", "bn_var")
+        return self.kind not in ("bn_mean", "bn_var", "constant")
+
+    @property
+    def statistic(self) -> bool:
+        return self.kind in ("bn_mean", "bn_var")
 
 
 @dataclass(frozen=True)

@@ -129,12 +129,12 @@ def compare_network(
 
 
 def reference_taps(model: Any, x: np.ndarray, wanted: Wanted = lambda name: True) -> Taps:
-    """Run `model` on `x` through the oracle, float64 throughout; keep its output and the values that are wanted."""
+    """Run `model` on `x` through the oracle, float64 throughout; keep its outputs and the values that are wanted."""
     return taps(model.compile(x.shape, backend=ReferenceBackend(dtype=np.float64)), x, wanted)
 
 
 def taps(executable: Any, x: np.ndarray, wanted: Wanted = lambda name: True) -> Taps:
-    """The output of `executable` on `x` and every value of its steps whose name is wanted, by name.
+    """The outputs of `executable` on `x` and every value of its steps whose name is wanted, by name.
 
     Flattened values are left out: a backend may flatten in another order and permute the next weights to match.
     """
@@ -144,8 +144,9 @@ def taps(executable: Any, x: np.ndarray, wanted: Wanted = lambda name: True) -> 
         if step.spec.op != "flatten":
             kept.update((name, np.array(fetch(name))) for name in step.outputs if wanted(name))
 
-    output = executable.watch(x, keep)
-    return {**kept, executable.plan.outputs[0].name: output}
+    result = executable.watch(x, keep)
+    outputs = result if isinstance(result, tuple) else (result,)
+    return {**kept, **dict(zip((value.name for value in executable.plan.outputs), outputs))}
 
 
 def _layer_error(node, value: str, mine: np.ndarray, theirs: np.ndarray, limits: Mapping[str, float]) -> LayerError:

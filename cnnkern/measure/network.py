@@ -195,8 +195,9 @@ def bench_network(
 
     on_stage("checking", 0.0)
     start = time.perf_counter()
-    output = executable(x)
+    result = executable(x)
     first_s = time.perf_counter() - start
+    output = result[0] if isinstance(result, tuple) else result  # auxiliary heads are not looked at
     graph, answers = model.graph.bind(batch), {course.output: course.answers(batch)}
     errors = accuracy.compare_network(graph, {course.output: output}, answers, course.varies)
     on_stage("counting", 0.0)

@@ -12,8 +12,13 @@ from . import accuracy
 
 def photographs(model_name: str, input_shape: tuple[int, ...], batch: int, first: int = 0) -> np.ndarray:
     """The photograph as `batch` images that alternate between it and the same upside down with its colours reversed
-    (`first` = 1 begins with that), so that two images differ and a mixed-up batch shows. Shape (batch, C, H, W)."""
-    picture = images.prepare(images.photograph(), model_name, input_shape)
+    (`first` = 1 begins with that), so that two images differ and a mixed-up batch shows. Shape (batch, C, H, W). What
+    takes more channels than a picture has, a module from within a network, gets its three again and again, shifted."""
+    channels, *size = input_shape
+    picture = images.prepare(images.photograph(), model_name, (channels if channels in (1, 3) else 3, *size))
+    if picture.shape[1] != channels:
+        shifted = [np.roll(picture, i, axis=3) for i in range(-(-channels // picture.shape[1]))]
+        picture = np.concatenate(shifted, axis=1)[:, :channels]
     other = picture[:, ::-1, ::-1]
     return alternating((picture, other), batch, first)
 

@@ -12,19 +12,34 @@ from typing import TYPE_CHECKING
 
 from . import (  # noqa: F401  (each family registers its rows)
     alexnet,
+    deepface,
     densenet,
     digits,
     efficientnet,
+    fractalnet,
     googlenet,
     inception,
+    inception_resnet,
+    keras_inception,
     keras_mnist,
+    keras_mobilenet,
+    keras_resnet,
+    keras_sequential,
+    keras_vgg,
     lenet,
     mobilenet,
+    nasnet,
+    nin,
     resnet,
+    resnet_cifar,
+    resnet_v2,
+    senet,
     shufflenet,
+    shufflenet_v1,
     squeezenet,
     vgg,
     xception,
+    zfnet,
 )
 from .registry import ALIASES, ARCHITECTURES, Architecture
 
@@ -38,8 +53,8 @@ def list(pattern: str = "*") -> tuple[str, ...]:
     """The names of the architectures, sorted; `pattern` as in a shell, an alias resolves to the name it stands for.
 
     Example:
-        >>> cnnkern.models.list("resnet*")
-        ('resnet101', 'resnet152', 'resnet18', 'resnet34', 'resnet50')
+        >>> cnnkern.models.list("resnet??")
+        ('resnet18', 'resnet34', 'resnet50')
     """
     found = {name for name in ARCHITECTURES if fnmatchcase(name, pattern)}
     found |= {name for alias, name in ALIASES.items() if fnmatchcase(alias, pattern)}

@@ -1,11 +1,16 @@
-"""GoogLeNet (Inception v1), twice: the 2014 network, and torchvision's batch-normalised relative.
+"""GoogLeNet (Inception v1), twice: the 2014 network, and torchvision's batch-normalised relative; and its two modules.
 
 Paper: Szegedy et al., "Going Deeper with Convolutions", https://arxiv.org/abs/1409.4842. `googlenet_2014` is the
-paper's network in the form of Caffe's bvlc_googlenet, with its layer names, without the auxiliary heads. `googlenet` is
-torchvision's: batch norm (eps 1e-3) instead of LRN, 3x3 in the "5x5" branch, a 2x2 fourth pool.
+paper's network in the form of Caffe's bvlc_googlenet, with its layer names. `googlenet` is torchvision's: batch norm
+(eps 1e-3) instead of LRN, 3x3 in the "5x5" branch, a 2x2 fourth pool. With the auxiliary heads of training,
+`googlenet_2014_aux` and `googlenet+aux`, the outputs are three: the scores, those of the head behind module 4a, those
+behind 4d. `inception_naive` and `inception_bottleneck` are the modules of the paper's figure 2 alone, at the widths
+that lectures compute with: 28x28 maps, no classifier.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 from ..graph.builder import GraphBuilder
 from .layers import conv_norm_act
@@ -26,9 +31,11 @@ MODULES = {
     "5b": (384, 192, 384, 48, 128, 128),
 }
 EPS = 1e-3
+AUXILIARY = {"4a": 1, "4d": 2}  # module: the number of the auxiliary head behind it
 
 
-def build_2014(g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> str:
+def build_2014(aux: bool, g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> str | list[str]:
+    heads = []
     x = conv_relu(g, x, "conv1/7x7_s2", 64, 7, 2)
     x = g.max_pool(x, 3, 2, name="pool1/3x3_s2", ceil_mode=True)
     x = g.lrn(x, 5, name="pool1/norm1")
@@ -42,10 +49,21 @@ def build_2014(g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> 
         else:
             with g.scope(f"inception_{module}", "/"):
                 x = inception_2014(g, x, widths)
+            if aux and include_top and module in AUXILIARY:
+                heads.append(auxiliary_2014(g, x, f"loss{AUXILIARY[module]}", num_classes))
     if not include_top:
         return x
     x = g.dropout(g.flatten(g.global_avg_pool(x, "pool5"), name="flatten"))
-    return g.linear(x, "loss3/classifier", num_classes)
+    x = g.linear(x, "loss3/classifier", num_classes)
+    return [x, *heads] if aux else x
+
+
+def auxiliary_2014(g: GraphBuilder, x: str, name: str, num_classes: int) -> str:
+    with g.scope(name, "/"):
+        x = g.avg_pool(x, 5, 3, name="ave_pool", ceil_mode=True)
+        x = g.relu(g.conv(x, "conv", 128, 1), "relu_conv")
+        x = g.dropout(g.relu(g.linear(g.flatten(x), "fc", 1024), "relu_fc"))
+        return g.linear(x, "classifier", num_classes)
 
 
 def conv_relu(g: GraphBuilder, x: str, name: str, channels: int, kernel: int, stride: int = 1) -> str:
@@ -62,7 +80,8 @@ def inception_2014(g: GraphBuilder, x: str, widths: tuple[int, ...]) -> str:
     return g.concat((a, b, c, d), "output")
 
 
-def build(g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> str:
+def build(aux: bool, g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> str | list[str]:
+    heads = []
     x = basic_conv(g, x, "conv1", 64, 7, 2)
     x = g.max_pool(x, 3, 2, name="maxpool1", ceil_mode=True)
     x = basic_conv(g, x, "conv2", 64, 1)
@@ -74,10 +93,20 @@ def build(g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> str:
         else:
             with g.scope(f"inception{module}"):
                 x = inception(g, x, widths)
+            if aux and include_top and module in AUXILIARY:
+                heads.append(auxiliary(g, x, f"aux{AUXILIARY[module]}", num_classes))
     if not include_top:
         return x
     x = g.dropout(g.flatten(g.global_avg_pool(x, "avgpool"), name="flatten"))
-    return g.linear(x, "fc", num_classes)
+    x = g.linear(x, "fc", num_classes)
+    return [x, *heads] if aux else x
+
+
+def auxiliary(g: GraphBuilder, x: str, name: str, num_classes: int) -> str:
+    with g.scope(name):
+        x = basic_conv(g, g.adaptive_avg_pool(x, 4, "avgpool"), "conv", 128, 1)
+        x = g.dropout(g.relu(g.linear(g.flatten(x), "fc1", 1024)))
+        return g.linear(x, "fc2", num_classes)
 
 
 def basic_conv(g: GraphBuilder, x: str, name: str, channels: int, kernel: int, stride: int = 1) -> str:
@@ -94,25 +123,52 @@ def inception(g: GraphBuilder, x: str, widths: tuple[int, ...]) -> str:
     return g.concat((a, b, c, d), "concat")
 
 
-register(
-    Architecture(
-        "googlenet_2014",
-        build_2014,
-        params=6_998_552,
-        macs=1_582_671_872,
-        paper="https://arxiv.org/abs/1409.4842",
-        aliases=("bvlc_googlenet",),
-    )
-)
+def build_module(widths: tuple[int, ...] | None, g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> str:
+    """Outputs of 128, 192 and 96 channels and the pool's; `widths` as in MODULES, None without the 1x1 reductions."""
+    if num_classes:
+        raise ValueError(f"num_classes: {g.graph.name} has no classifier")
+    if widths:
+        return inception_2014(g, x, widths)
+    a, b, c = conv_relu(g, x, "1x1", 128, 1), conv_relu(g, x, "3x3", 192, 3), conv_relu(g, x, "5x5", 96, 5)
+    return g.concat((a, b, c, g.max_pool(x, 3, 1, 1, name="pool")), "output")
+
+
+PAPER = "https://arxiv.org/abs/1409.4842"
+# name: (auxiliary heads, parameters, MACs)
+for name, (aux, params, macs) in {
+    "googlenet_2014": (False, 6_998_552, 1_582_671_872),
+    "googlenet_2014_aux": (True, 13_378_280, 1_591_044_096),
+}.items():
+    aliases = () if aux else ("bvlc_googlenet",)
+    register(Architecture(name, partial(build_2014, aux), params, macs, paper=PAPER, aliases=aliases))
 register(
     Architecture(
         "googlenet",
-        build,
+        partial(build, False),
         params=6_624_904,
         macs=1_498_376_192,
         bn_buffers=14_560,
-        paper="https://arxiv.org/abs/1409.4842",
+        paper=PAPER,
         reference="tv:googlenet",
         rename=lambda key: None if key.startswith(("aux1.", "aux2.")) else key,
     )
 )
+register(
+    Architecture(
+        "googlenet+aux",
+        partial(build, True),
+        params=13_004_888,
+        macs=1_506_748_416,
+        bn_buffers=15_072,
+        paper=PAPER,
+        reference="tv:googlenet",
+        aliases=("googlenet_aux",),
+    )
+)
+# name: (widths, parameters, MACs)
+for name, (widths, params, macs) in {
+    "inception_naive": (None, 1_089_952, 854_196_224),
+    "inception_bottleneck": ((128, 64, 192, 64, 96, 64), 346_720, 271_351_808),
+}.items():
+    build_one = partial(build_module, widths)
+    register(Architecture(name, build_one, params, macs, input_shape=(256, 28, 28), num_classes=0, paper=PAPER))

@@ -1,10 +1,13 @@
 """Inception v3.
 
 Paper: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", https://arxiv.org/abs/1512.00567;
-layer names, epsilon (1e-3) and average pools that count their padding are torchvision's and timm's.
+layer names, epsilon (1e-3) and average pools that count their padding are torchvision's and timm's. `inception_v3+aux`
+has the auxiliary head of training too: its outputs are the scores, and those of the head behind Mixed_6e.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 from ..graph.builder import GraphBuilder, Pair
 from .layers import conv_norm_act
@@ -17,7 +20,8 @@ def conv(g: GraphBuilder, x: str, name: str, channels: int, kernel: Pair, stride
     return conv_norm_act(g, x, name, channels, kernel, stride, padding, eps=1e-3, names=("conv", "bn", "relu"))
 
 
-def build(g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> str:
+def build(aux: bool, g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> str | list[str]:
+    heads = []
     x = conv(g, x, "Conv2d_1a_3x3", 32, 3, 2, valid=True)
     x = conv(g, x, "Conv2d_2a_3x3", 32, 3, valid=True)
     x = conv(g, x, "Conv2d_2b_3x3", 64, 3)
@@ -28,10 +32,20 @@ def build(g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> str:
     for name, module, *widths in MODULES:
         with g.scope(name):
             x = module(g, x, *widths)
+        if aux and include_top and name == "Mixed_6e":
+            heads.append(auxiliary(g, x, num_classes))
     if not include_top:
         return x
     x = g.dropout(g.global_avg_pool(x, "avgpool"))
-    return g.linear(g.flatten(x, name="flatten"), "fc", num_classes)
+    x = g.linear(g.flatten(x, name="flatten"), "fc", num_classes)
+    return [x, *heads] if aux else x
+
+
+def auxiliary(g: GraphBuilder, x: str, num_classes: int) -> str:
+    with g.scope("AuxLogits"):
+        x = conv(g, g.avg_pool(x, 5, 3, name="pool"), "conv0", 128, 1)
+        x = g.global_avg_pool(conv(g, x, "conv1", 768, 5, valid=True), "avgpool")
+        return g.linear(g.flatten(x), "fc", num_classes)
 
 
 def inception_a(g: GraphBuilder, x: str, pool_features: int) -> str:
@@ -105,16 +119,20 @@ MODULES = (
     ("Mixed_7c", inception_e),
 )
 
-register(
-    Architecture(
-        "inception_v3",
-        build,
-        params=23_834_568,
-        macs=5_713_216_096,
-        bn_buffers=34_432,
-        input_shape=(3, 299, 299),
-        paper="https://arxiv.org/abs/1512.00567",
-        reference="tv:inception_v3",
-        rename=lambda key: None if key.startswith("AuxLogits.") else key,
+# name: (auxiliary head, parameters, MACs, running statistics)
+for name, (aux, *counts) in {
+    "inception_v3": (False, 23_834_568, 5_713_216_096, 34_432),
+    "inception_v3+aux": (True, 27_161_264, 5_718_899_296, 36_224),
+}.items():
+    register(
+        Architecture(
+            name,
+            partial(build, aux),
+            *counts,
+            input_shape=(3, 299, 299),
+            paper="https://arxiv.org/abs/1512.00567",
+            reference="tv:inception_v3",
+            aliases=("inception_v3_aux",) if aux else (),
+            rename=None if aux else lambda key: None if key.startswith("AuxLogits.") else key,
+        )
     )
-)

@@ -7,6 +7,8 @@ https://arxiv.org/abs/1801.04381. v1 carries timm's names (symmetric padding), v
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..graph.builder import GraphBuilder
 from .layers import conv_norm_act
 from .registry import Architecture, register, renamed_layers
@@ -15,6 +17,14 @@ from .registry import Architecture, register, renamed_layers
 V1_STAGES = ((64, 1), (128, 2), (256, 2), (512, 6), (1024, 2))
 # v2: (expansion, channels, blocks, stride of the first), table 2 of the paper
 V2_STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+# v2, name: (width multiplier, parameters, running statistics, MACs)
+V2_TABLE = {
+    "mobilenetv2_035": (0.35, 1_677_128, 14_080, 59_285_808),
+    "mobilenetv2_050": (0.5, 1_968_680, 18_544, 97_131_840),
+    "mobilenetv2_075": (0.75, 2_636_424, 26_640, 209_069_792),
+    "mobilenet_v2": (1.0, 3_504_872, 34_112, 300_774_272),
+    "mobilenetv2_140": (1.4, 6_108_776, 47_936, 582_195_824),
+}
 
 
 def build_v1(g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> str:
@@ -34,18 +44,26 @@ def build_v1(g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> st
     return g.linear(x, "classifier", num_classes)
 
 
-def build_v2(g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> str:
-    x = conv_norm_act(g, x, "features.0", 32, 3, 2, act="relu6")
+def build_v2(width: float, g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> str:
+    x = conv_norm_act(g, x, "features.0", divisible(32 * width), 3, 2, act="relu6")
     index = 1
     for expansion, channels, blocks, stride in V2_STAGES:
         for block in range(blocks):
-            x = inverted_residual(g, x, f"features.{index}", expansion, channels, 1 if block else stride)
+            x = inverted_residual(
+                g, x, f"features.{index}", expansion, divisible(channels * width), 1 if block else stride
+            )
             index += 1
-    x = conv_norm_act(g, x, f"features.{index}", 1280, 1, act="relu6")
+    x = conv_norm_act(g, x, f"features.{index}", max(1280, divisible(1280 * width)), 1, act="relu6")
     if not include_top:
         return x
     x = g.dropout(g.flatten(g.global_avg_pool(x, "avgpool"), name="flatten"))
     return g.linear(x, "classifier.1", num_classes)
+
+
+def divisible(channels: float, by: int = 8) -> int:
+    """A scaled number of channels, rounded to a multiple of `by`, never down by more than a tenth."""
+    rounded = max(by, int(channels + by / 2) // by * by)
+    return rounded + by if rounded < 0.9 * channels else rounded
 
 
 def inverted_residual(g: GraphBuilder, x: str, name: str, expansion: int, channels: int, stride: int) -> str:
@@ -88,16 +106,17 @@ register(
         aliases=("mobilenetv1_100",),
     )
 )
-register(
-    Architecture(
-        "mobilenet_v2",
-        build_v2,
-        params=3_504_872,
-        macs=300_774_272,
-        bn_buffers=34_112,
-        paper="https://arxiv.org/abs/1801.04381",
-        reference="tv:mobilenet_v2",
-        aliases=("mobilenetv2_100",),
-        rename=renamed_layers(timm_layers()),
+for name, (width, params, bn_buffers, macs) in V2_TABLE.items():
+    register(
+        Architecture(
+            name,
+            partial(build_v2, width),
+            params,
+            macs,
+            bn_buffers,
+            paper="https://arxiv.org/abs/1801.04381",
+            reference="tv:mobilenet_v2" if width == 1 else f"timm:{name}",
+            aliases=("mobilenetv2_100",) if width == 1 else (),
+            rename=renamed_layers(timm_layers()),
+        )
     )
-)

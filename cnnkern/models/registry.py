@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ..graph.builder import GraphBuilder
 from ..graph.ir import Graph
 
-# (builder, input value, number of classes, include_top) -> output value
-Build = Callable[[GraphBuilder, str, int, bool], str]
+# (builder, input value, number of classes, include_top) -> output value, or all of them, the scores first
+Build = Callable[[GraphBuilder, str, int, bool], str | list[str]]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Architecture:
     """One network: how it is built, and what is published about it.
 
     `params` counts learnable values, `bn_buffers` the running statistics, `macs` the multiply-accumulates of
-    convolutions and linear layers for one image of `input_shape` (C, H, W). `rename` maps a key of another library's
+    convolutions and linear layers for one image of `input_shape` (C, H, W). `num_classes` 0: a module without a
+    classifier, whose builder gets 0 where none was asked for. `rename` maps a key of another library's
     state dict to ours, or to None where it is left out on purpose; it gives back what it does not know.
     """
 

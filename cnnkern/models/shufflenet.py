@@ -13,7 +13,10 @@ from .registry import Architecture, register
 
 # name: (channels of stages 2, 3, 4 and of conv5, parameters, running statistics, MACs)
 TABLE = {
+    "shufflenet_v2_x0_5": ((48, 96, 192, 1024), 1_366_792, 7_952, 40_476_448),
     "shufflenet_v2_x1_0": ((116, 232, 464, 1024), 2_278_604, 16_180, 144_907_992),
+    "shufflenet_v2_x1_5": ((176, 352, 704, 1024), 3_503_624, 23_440, 295_759_392),
+    "shufflenet_v2_x2_0": ((244, 488, 976, 2048), 7_393_996, 33_716, 583_253_464),
 }
 BLOCKS = (4, 8, 4)
 

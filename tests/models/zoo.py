@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import numpy as np
 
 import cnnkern
@@ -82,12 +80,13 @@ def run_with_taps(torch, net, x: np.ndarray, names: dict[str, str]) -> tuple[np.
 def common_taps(net, model, rename) -> dict[str, str]:
     """Their module -> our layer or block, for some that both have, spread over the network's depth."""
     pairs = {}
+    parts = [node.name.split(".") for node in model.graph.nodes]
+    known = {*model.graph.values, *(".".join(part[:i]) for part in parts for i in range(1, len(part)))}
     for name, module in net.named_modules():
         ours = ((rename(f"{name}.weight") or "") if rename else name).removesuffix(".weight")
         fused = "Act2d" in type(module).__name__ or type(net).__module__.startswith("timm") and name == "features"
-        if name and not fused:  # timm's norms, and what ends in one, hold the activation too
-            with contextlib.suppress(ValueError):
-                pairs[name] = find_value(model.graph, ours)
+        if name and not fused and ours in known:  # timm's norms, and what ends in one, hold the activation too
+            pairs[name] = find_value(model.graph, ours)
     names = list(pairs)[:: max(1, len(pairs) // TAPS)]
     return {name: pairs[name] for name in names}
 

@@ -1,16 +1,17 @@
-"""Batch norm at inference is an affine map per channel: fold it into the weights of the layer before it."""
+"""Batch norm at inference is an affine map per channel, and so is a constant factor: fold both into the weights of the
+layer before."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ...ops import BatchNormSpec, Conv2dSpec, LinearSpec
+from ...ops import BatchNormSpec, Conv2dSpec, LinearSpec, MulSpec
 from ..ir import Graph, Node
 from .rewrite import Reads, add_param, prune
 
 
 def fold_batch_norm(graph: Graph, weights: dict) -> tuple[Graph, dict]:
-    """Fold batch_norm into the conv2d or linear node that alone feeds it.
+    """Fold batch_norm, or a product with one constant number, into the conv2d or linear node that alone feeds it.
 
     With s = gamma / sqrt(var + eps): weight' = s * weight and bias' = beta + s * (bias - mean), per output channel, in
     float64 and rounded once to the weight's dtype. The node keeps its name and yields the batch norm's value. A batch
@@ -34,7 +35,9 @@ def fold_batch_norm(graph: Graph, weights: dict) -> tuple[Graph, dict]:
 
 def _foldable(node: Node, reads: Reads, weights: dict) -> Node | None:
     """The layer that `node` folds into, or None."""
-    if not isinstance(node.spec, BatchNormSpec) or any(name and name not in weights for name in node.inputs[1:]):
+    if not isinstance(node.spec, (BatchNormSpec, MulSpec)) or any(n and n not in weights for n in node.inputs[1:]):
+        return None
+    if isinstance(node.spec, MulSpec) and weights[node.inputs[1]].size != 1:
         return None
     if node.spec.activation is not None:
         return None
@@ -48,7 +51,12 @@ def _foldable(node: Node, reads: Reads, weights: dict) -> Node | None:
 
 
 def affine(node: Node, weights: dict) -> tuple[np.ndarray, np.ndarray]:
-    """A batch_norm node as (scale, shift) per channel, float64: y = scale * x + shift; absent gamma is 1, beta 0."""
+    """A node as (scale, shift), float64, per channel or for all: y = scale * x + shift.
+
+    A batch_norm's absent gamma is 1, beta 0; a product has no shift.
+    """
+    if isinstance(node.spec, MulSpec):
+        return np.asarray(weights[node.inputs[1]], np.float64).reshape(1), np.zeros(1)
     mean, var, gamma, beta = (
         np.asarray(weights[name], np.float64) if name else None for name in (*node.inputs[1:], "", "")[:4]
     )
@@ -62,7 +70,7 @@ def _fold(layer: Node, norm: Node, graph: Graph, weights: dict) -> Node:
     w = np.asarray(weights[weight], np.float64)
     b = np.asarray(weights[bias], np.float64) if bias else 0.0
     w = w * scale.reshape(-1, *[1] * (w.ndim - 1))
-    b = b * scale + shift
+    b = np.broadcast_to(b * scale + shift, w.shape[:1])
     dtype, kind = weights[weight].dtype, graph.params[weight].kind
     new_weight = add_param(graph, weights, f"{weight}+{norm.name}", w.astype(dtype), kind)
     new_bias = add_param(graph, weights, f"{bias or layer.name + '.bias'}+{norm.name}", b.astype(dtype), "bias")
