@@ -17,18 +17,6 @@ struct BatchNormArgs {
   float param;
 };
 
-// V floats, 16 bytes at a time.
-template <int V>
-DEVICE void load_wide(float (&x)[V], const float* p) {
-  constexpr int STEP = V < 4 ? V : 4;
-#pragma unroll
-  for (int i = 0; i < V; i += STEP) {
-    Pack<float, STEP> part = load<STEP>(p + i);
-#pragma unroll
-    for (int j = 0; j < STEP; ++j) x[i + j] = part.v[j];
-  }
-}
-
 // y = act((x - mean) weight / sqrt(var + eps) + bias). A thread makes the factors of its V columns once and walks down
 // the rows, `walkers` apart. 256 threads a block.
 template <class T, int V>
@@ -42,10 +30,10 @@ __global__ void __launch_bounds__(256, 3) batch_norm(const BatchNormArgs a) {
   float mean[V], factor[V], weight[V], bias[V] = {};
 #pragma unroll
   for (int j = 0; j < V; ++j) weight[j] = 1.f;
-  load_wide<V>(mean, a.mean + channel);
-  load_wide<V>(factor, a.var + channel);
-  if (a.weight) load_wide<V>(weight, a.weight + channel);
-  if (a.bias) load_wide<V>(bias, a.bias + channel);
+  load_floats<V>(mean, a.mean + channel);
+  load_floats<V>(factor, a.var + channel);
+  if (a.weight) load_floats<V>(weight, a.weight + channel);
+  if (a.bias) load_floats<V>(bias, a.bias + channel);
 #pragma unroll
   for (int j = 0; j < V; ++j) factor[j] = op::div(weight[j], op::sqrt(op::add(factor[j], a.eps)));
   const T* x = static_cast<const T*>(a.x) + c;

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkern.backends.cpu.backend import CpuBackend, _layout, _one_node
+from cnnkern.backends.cpu.backend import CpuBackend
+from cnnkern.backends.one_node import layout, one_node
 from cnnkern.measure.accounting import BYTES, OPERATIONS
 from cnnkern.ops.base import Counts, Spec
 
@@ -24,8 +25,8 @@ def isa(request) -> str:
 def compiled(spec: Spec, arrays: Sequence[np.ndarray | None], isa: str, threads: int = 1, **options: Any):
     """(executable, inputs by name) of one operation. `memory`: how a rank 4 output lies ("NCHW" or "NHWC");
     `decisions`: for the operation's plan."""
-    graph, weights, inputs = _one_node(spec, arrays)
-    layouts = {name: _layout(array) for name, array in zip(graph.inputs, inputs)}
+    graph, weights, inputs = one_node(spec, arrays)
+    layouts = {name: layout(array) for name, array in zip(graph.inputs, inputs)}
     layouts[graph.outputs[0]] = options.get("memory", "NCHW")
     decisions = {graph.nodes[0].name: options["decisions"]} if options.get("decisions") else None
     executable = CpuBackend(isa)._compile(graph, weights, "float32", threads, layouts, decisions)

@@ -11,14 +11,14 @@ from opcases import CONV_ALGOS, PROBLEMS, Case, cases, conv2d, cuda_on_host, exa
 
 from cnnkern import ops
 from cnnkern.backends.cuda import CudaBackend
-from cnnkern.backends.cuda.backend import _one_node
+from cnnkern.backends.one_node import one_node
 
 ENGINE = cuda_on_host()
 
 
 def agree(spec, arrays, precision="float32", target="sm_90a") -> None:
     """Plan one operation, run it and compare each step's counts with its prediction."""
-    graph, weights, inputs = _one_node(spec, arrays)
+    graph, weights, inputs = one_node(spec, arrays)
     executable = CudaBackend(HostRuntime(target)).compile(graph, weights, precision=precision)
     for row in executable.count(inputs):
         assert row["executed"] is not None, f"{row['kernel']} ran on the reference"

@@ -16,9 +16,9 @@ from opcases import Case, cases, conv2d, examples
 
 from cnnkern import models, ops, testing
 from cnnkern.backends.cuda import CudaBackend, conv_select
-from cnnkern.backends.cuda.backend import _one_node
 from cnnkern.backends.cuda.gemm import Mma, Wgmma
 from cnnkern.backends.null import NullBackend
+from cnnkern.backends.one_node import one_node
 
 pytestmark = pytest.mark.skipif(host.compiler() is None, reason="no C++ compiler")
 
@@ -29,7 +29,7 @@ TEMPLATE = "conv_wgmma"
 
 def plan(spec, arrays, precision, columns, splits=1, runtime=None):
     """(executable, inputs) of one operation, made by this kernel whatever the selector says."""
-    graph, weights, inputs = _one_node(spec, arrays)
+    graph, weights, inputs = one_node(spec, arrays)
     decision = {"tile": [128, columns], "splits": splits}
     if isinstance(spec, ops.Conv2dSpec) and spec.algo == "auto":
         decision["algo"] = "implicit_gemm"
@@ -144,7 +144,7 @@ def test_networks_use_it_where_it_can_run():
 
 
 def test_a_tile_that_the_target_does_not_have():
-    graph, weights, _ = _one_node(ops.Conv2dSpec(), Case(*CASES["1x1"], 0).arrays())
+    graph, weights, _ = one_node(ops.Conv2dSpec(), Case(*CASES["1x1"], 0).arrays())
     decisions = {graph.nodes[0].name: {"algo": "implicit_gemm", "tile": [128, 64]}}
     with pytest.raises(ValueError, match=r"\[128, 64\] is no tile of float16"):
         NullBackend("sm_80").compile(graph, weights, precision="float16", decisions=decisions)

@@ -8,22 +8,20 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from ... import config
 from ...errors import UnsupportedError
 from ...graph import passes
 from ...graph.executor import Executable
-from ...graph.ir import Graph, Node, Param, Value
+from ...graph.ir import Graph, Node
 from ...graph.memory import round_up
 from ...graph.plan import make_plan, new_step
 from ...graph.views import is_free, plan_views
 from ...ops.base import Spec
 from .. import reference, warn_once
 from ..edges import add_edges
+from ..one_node import layout, one_node, reference_run
 from . import kept
 from .buffers import LANES, Buffers
-from .calls import WEIGHTS
 from .candidates import Problem, shown
 from .lower import lower
 from .lower_conv import conv_shape, reads_nchw
@@ -69,12 +67,12 @@ class CpuBackend:
         if getattr(spec, "return_indices", False):
             return self._reference_call(spec, arrays, out)
         threads = config.get_num_threads() if threads is None else threads
-        layouts = tuple("" if a is None else _layout(a) for a in arrays), "NCHW" if out is None else _layout(out)
+        layouts = tuple("" if a is None else layout(a) for a in arrays), "NCHW" if out is None else layout(out)
         key = (spec, tuple(None if a is None else a.shape for a in arrays), layouts, precision, threads)
         made = self._plans.get(key)
-        graph, weights, inputs = _one_node(spec, arrays)
+        graph, weights, inputs = one_node(spec, arrays)
         if made is None:
-            external = {name: _layout(array) for name, array in zip(graph.inputs, inputs)}
+            external = {name: layout(array) for name, array in zip(graph.inputs, inputs)}
             made = self._compile(graph, weights, precision, threads, {**external, graph.outputs[0]: layouts[1]})
             if not weights:
                 self._plans.keep(key, made)
@@ -194,7 +192,7 @@ class CpuBackend:
             if lowered is None:
                 message = f"{node.spec.op} has no native form for these arguments and runs on the reference"
                 warn_once(("cpu", node.spec.op), message)
-                return new_step(node, graph, "numpy", run=_reference_run(node.spec))
+                return new_step(node, graph, "numpy", run=reference_run(node.spec))
             predicted = predict(lowered.calls, self.isa, width)
             return new_step(
                 node,
@@ -230,42 +228,3 @@ class _Kept:
             self._items[key] = made
             while len(self._items) > self._limit:
                 self._items.popitem(last=False)
-
-
-def _reference_run(spec: Spec):
-    def run(*arrays):
-        with config.overrides(verbose=0):  # the step's own line names the layer
-            return reference.ReferenceBackend().call(spec, arrays)
-
-    return run
-
-
-def _layout(array: np.ndarray) -> str:
-    """How a rank 4 array lies in memory, as far as it lies densely."""
-    if array.ndim != 4 or array.flags.c_contiguous:
-        return "NCHW"
-    return "NHWC" if array.transpose(0, 2, 3, 1).flags.c_contiguous else "NCHW"
-
-
-def _one_node(spec: Spec, arrays: Sequence[Any]) -> tuple[Graph, dict[str, np.ndarray], list[np.ndarray]]:
-    """A graph of one node; its weights; the arrays of its inputs."""
-    graph, weights, inputs, names = Graph(spec.op), {}, [], []
-    constant = WEIGHTS.get(spec.op, ())
-    for i, array in enumerate(arrays):
-        if array is None:
-            names.append("")
-            continue
-        name = f"input{i}"
-        names.append(name)
-        if i in constant:
-            weights[name] = array
-            graph.params[name] = Param(name, array.shape, "constant")
-        else:
-            graph.inputs.append(name)
-            graph.values[name] = Value(name, array.shape)
-            inputs.append(array)
-    (shape,) = spec.infer(*(None if a is None else a.shape for a in arrays))
-    graph.values["output"] = Value("output", shape)
-    graph.outputs = ["output"]
-    graph.nodes = [Node(spec.op, spec, tuple(names), ("output",))]
-    return graph, weights, inputs

@@ -10,15 +10,6 @@ import numpy as np
 
 from .buffers import Tensor
 
-# Inputs of an op that are weights: packed when the op is prepared.
-WEIGHTS = {
-    "conv2d": (1, 2, 4, 5),
-    "fused_block": (1, 2, 3, 4, 5, 6),
-    "linear": (1, 2),
-    "locally_connected2d": (1, 2),
-    "batch_norm": (1, 2, 3, 4),
-}
-
 
 @dataclass(frozen=True)
 class NativeCall:

@@ -13,14 +13,15 @@ from ... import config
 from ...errors import UnsupportedError
 from ...graph import passes
 from ...graph.executor import Executable
-from ...graph.ir import Graph, Node, Param, Value
+from ...graph.ir import Graph, Node
 from ...graph.plan import make_plan, new_step
 from ...graph.views import is_free, plan_views
 from ...graph.watch import watching
 from ...ops import ActivationSpec, AddSpec, MulSpec
 from ...ops.base import Spec, product
-from .. import reference, warn_once
+from .. import warn_once
 from ..edges import add_edges
+from ..one_node import contiguous, layout, one_node, operands, reference_run
 from .lower import lower
 from .lowering import CTYPES, Lowering
 from .predict import predict
@@ -31,14 +32,6 @@ from .tensors import Buffers
 PRECISIONS = tuple(CTYPES)
 TENSOR = ("tf32", "float16", "bfloat16")  # what tensor cores compute
 MAX_PLANS = 64  # eager plans kept; each holds device memory of its operands' size
-# Inputs of an op that are weights: packed when they are known, not computed by other steps.
-WEIGHTS = {
-    "conv2d": (1, 2, 4, 5),
-    "fused_block": (1, 2, 3, 4, 5, 6),
-    "linear": (1, 2),
-    "locally_connected2d": (1, 2),
-    "batch_norm": (1, 2, 3, 4),
-}
 
 
 class CudaBackend:
@@ -95,15 +88,15 @@ class CudaBackend:
         if flat is not None:
             (result,) = self.call(spec, flat, None, precision=precision)
             return (result.reshape(arrays[0].shape),)
-        layouts = tuple("" if a is None else _layout(a) for a in arrays), "NCHW" if out is None else _layout(out)
+        layouts = tuple("" if a is None else layout(a) for a in arrays), "NCHW" if out is None else layout(out)
         algo = config.get("conv_algo")
         key = (spec, tuple(None if a is None else a.shape for a in arrays), layouts, precision, algo)
         with self._lock:
             made = self._plans.pop(key, None)
-        weights, inputs = _operands(spec, arrays)
+        weights, inputs = operands(spec, arrays)
         if made is None:
-            graph, *_ = _one_node(spec, arrays)
-            external = {name: _layout(array) for name, array in zip(graph.inputs, inputs)}
+            graph, *_ = one_node(spec, arrays)
+            external = {name: layout(array) for name, array in zip(graph.inputs, inputs)}
             external |= dict.fromkeys(graph.outputs, layouts[1])
             made = self._compile(graph, None, precision, external, graph_replay=False)
         with self._lock:
@@ -186,7 +179,7 @@ def _prepare(low: Lowering, setup: list):
             warn_once(
                 ("cuda", node.spec.op), f"{node.spec.op} has no CUDA form for these arguments and runs on the CPU"
             )
-            return new_step(node, graph, "numpy", run=_reference_run(node.spec))
+            return new_step(node, graph, "numpy", run=reference_run(node.spec))
         setup.extend(lowered.setup)
         return new_step(
             node,
@@ -201,55 +194,10 @@ def _prepare(low: Lowering, setup: list):
     return prepare
 
 
-def _reference_run(spec: Spec):
-    def run(*arrays):
-        with config.overrides(verbose=0):  # the step's own line names the layer
-            return reference.ReferenceBackend(np.float32).call(spec, arrays)
-
-    return run
-
-
-def _contiguous(array: Any) -> bool:
-    return bool(array.flags.c_contiguous)
-
-
-def _layout(array: Any) -> str:
-    """How a rank 4 array lies in memory, as far as it lies densely."""
-    if array.ndim != 4 or _contiguous(array):
-        return "NCHW"
-    return "NHWC" if _contiguous(array.transpose(0, 2, 3, 1)) else "NCHW"
-
-
 def _flattened(spec: Spec, arrays: Sequence[Any], out: Any) -> list[Any] | None:
     """Element-wise operations do not care for layout: dense operands of one shape as one line; None where it is not so
     or already done."""
     if not isinstance(spec, (ActivationSpec, AddSpec, MulSpec)) or out is not None or arrays[0].ndim == 1:
         return None
-    same = all(a.shape == arrays[0].shape and _contiguous(a) for a in arrays)
+    same = all(a.shape == arrays[0].shape and contiguous(a) for a in arrays)
     return [a.reshape(product(a.shape)) for a in arrays] if same else None
-
-
-def _operands(spec: Spec, arrays: Sequence[Any]) -> tuple[dict[str, Any], list[Any]]:
-    """The weights by name, and the arrays of the inputs, of a graph of one node."""
-    constant = WEIGHTS.get(spec.op, ())
-    given = [(i, array) for i, array in enumerate(arrays) if array is not None]
-    return {f"input{i}": array for i, array in given if i in constant}, [a for i, a in given if i not in constant]
-
-
-def _one_node(spec: Spec, arrays: Sequence[Any]) -> tuple[Graph, dict[str, Any], list[Any]]:
-    """A graph of one node; its weights; the arrays of its inputs."""
-    graph = Graph(spec.op)
-    weights, inputs = _operands(spec, arrays)
-    names = ["" if array is None else f"input{i}" for i, array in enumerate(arrays)]
-    for name, array in zip(names, arrays):
-        if name in weights:
-            graph.params[name] = Param(name, array.shape, "constant")
-        elif name:
-            graph.inputs.append(name)
-            graph.values[name] = Value(name, array.shape)
-    shapes = spec.infer(*(None if a is None else a.shape for a in arrays))
-    for name, shape, dtype in zip(("output", "indices"), shapes, ("float32", "int64")):
-        graph.values[name] = Value(name, shape, dtype)
-        graph.outputs.append(name)
-    graph.nodes = [Node(spec.op, spec, tuple(names), tuple(graph.outputs))]
-    return graph, weights, inputs

@@ -11,16 +11,11 @@ from .activations import act_args
 from .launch import Kernel, Launch, Pointer
 from .lowering import Lowered, Lowering, line
 from .moves import AXES, copy
-from .tensors import LOAD_BYTES, Tensor
+from .tensors import LOAD_BYTES, WIDEST, Tensor, vectors
 
 ACTIVATION_ARGS = "x:p y:p rows:i c:i x_stride:i y_stride:i act:i param:f"
 BINARY_ARGS = "a:p b:p y:p sizes:i5 a_strides:i5 b_strides:i5 y_strides:i5 multiply:i act:i param:f"
 AFFINE_ARGS = "x:p scale:p shift:p y:p rows:i c:i x_stride:i y_stride:i act:i param:f"
-WIDEST = {"float": 4, "f16": 8, "bf16": 8}
-
-
-def vectors(ctype: str) -> list[int]:
-    return [v for v in (1, 2, 4, 8) if v <= WIDEST[ctype]]
 
 
 def activation_kernel(ctype: str, vector: int) -> Kernel:

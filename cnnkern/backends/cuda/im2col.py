@@ -8,10 +8,9 @@ from ... import ops
 from ...graph.ir import Node
 from ...ops.base import product
 from ...ops.checks import Pair
-from .eltwise import WIDEST, vectors
 from .launch import Kernel, Launch
 from .lowering import THREADS, Lowered, Lowering, line
-from .tensors import Tensor
+from .tensors import WIDEST, Tensor, vectors
 
 PATCHES_ARGS = (
     "x:p y:p rows:i h:i w:i c:i p:i q:i taps:i s:i columns:i stride:i2 pad:i2 dilation:i2 x_strides:i3 y_stride:i"

@@ -10,7 +10,7 @@ from ...graph.views import concat_copies
 from ...ops.base import product
 from .launch import Kernel, Launch
 from .lowering import Lowered, Lowering, line
-from .tensors import LOAD_BYTES, Tensor, dense
+from .tensors import LOAD_BYTES, WIDEST, Tensor, dense, vectors
 
 COPY_ARGS = "x:p y:p sizes:i5 x_strides:i5 y_strides:i5 valid:i"
 TRANSPOSE_ARGS = "x:p y:p rows:i columns:i x_stride:i y_stride:i x_batch:i y_batch:i width:i"
@@ -34,13 +34,9 @@ def pad_kernel(ctype: str, vector: int) -> Kernel:
 def kernels() -> list[Kernel]:
     below = [(a, b) for t in ("f16", "bf16") for a, b in (("float", t), (t, "float"), (t, t))]
     pairs = [("float", "float"), ("float", "tf32"), *below]
-    found = [copy_kernel(a, b, v) for a, b in pairs for v in _powers(4 if "float" in (a, b) else 8)]
+    found = [copy_kernel(a, b, v) for a, b in pairs for v in vectors("float" if "float" in (a, b) else a)]
     found += [transpose_kernel(a, b) for a, b in pairs]
-    return found + [pad_kernel(t, v) for t, widest in (("float", 4), ("f16", 8), ("bf16", 8)) for v in _powers(widest)]
-
-
-def _powers(widest: int) -> list[int]:
-    return [v for v in (1, 2, 4, 8) if v <= widest]
+    return found + [pad_kernel(t, v) for t in WIDEST for v in vectors(t)]
 
 
 class Axis(NamedTuple):

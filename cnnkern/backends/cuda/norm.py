@@ -6,11 +6,11 @@ from ... import ops
 from ...graph.ir import Node
 from ...ops.base import product
 from .activations import act_args
-from .eltwise import WIDEST, rows, vectors
+from .eltwise import rows
 from .launch import Kernel, Launch
 from .lowering import THREADS, Lowered, Lowering, line
 from .moves import copy
-from .tensors import LOAD_BYTES, Tensor
+from .tensors import LOAD_BYTES, WIDEST, Tensor, vectors
 
 BATCH_NORM_ARGS = (
     "x:p y:p mean:p var:p weight:p bias:p rows:i c:i repeat:i walkers:i x_stride:i y_stride:i eps:f act:i param:f"

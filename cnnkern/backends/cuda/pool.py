@@ -5,10 +5,9 @@ from __future__ import annotations
 from ... import ops
 from ...graph.ir import Node
 from ...ops.base import product
-from .eltwise import WIDEST, vectors
 from .launch import Kernel, Launch
 from .lowering import THREADS, Lowered, Lowering, line
-from .tensors import Tensor
+from .tensors import WIDEST, Tensor, vectors
 
 POOL_ARGS = (
     "x:p y:p n:i h:i w:i c:i p:i q:i window:i2 stride:i2 dilation:i2 pad:i4 x_strides:i3 y_strides:i3 maximum:i "

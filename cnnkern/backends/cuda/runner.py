@@ -102,13 +102,18 @@ class CudaRunner:
     def _pack(self, weights: Mapping[str, Any]) -> None:
         """Weights to the device, packed there; those that only packing reads are given back."""
         held = {slot: self._upload(slot, weights[slot.partition(":")[2]]) for slot in sorted(self._all_params)}
-        held["weights"] = self._allocate("weights", self._packed_bytes)
-        self._runtime.write(held["weights"].address, np.zeros(self._packed_bytes, np.uint8))
+        held["weights"] = self._packed_memory()
         workspace = self._allocate("workspace", self._sizes["workspace"])
         addresses = {slot: memory.address for slot, memory in held.items()} | {"workspace": workspace.address}
         self._launch(self._setup, addresses)
         self._runtime.synchronize()
         self._shared = {slot: memory for slot, memory in held.items() if slot in self._read}
+
+    def _packed_memory(self) -> Memory:
+        """For packed weights: zeros where packing writes none."""
+        memory = self._allocate("weights", self._packed_bytes)
+        self._runtime.write(memory.address, np.zeros(self._packed_bytes, np.uint8))
+        return memory
 
     def _upload(self, slot: str, array: Any) -> Memory:
         memory = self._allocate(slot, 4 * product(array.shape))
@@ -138,8 +143,7 @@ class CudaRunner:
     def run(self, context: Context, inputs: Sequence, outputs: Sequence | None, watch: Watch | None) -> list[Any]:
         on_device = any(self._runtime.on_device(array) for array in inputs)
         self._runtime.follow(context.mark)
-        for value, array in zip(self._plan.inputs, inputs):
-            self._runtime.write(context.addresses[f"input:{value.name}"], self._turned(value.name, array))
+        self._take(context, inputs)
         if watch is not None:
             self._watched(context, watch, context.addresses)
         else:
@@ -150,6 +154,10 @@ class CudaRunner:
                     for step in steps:
                         self._fall_back(step, context, context.addresses)
         return self._results(context, context.addresses, outputs, on_device)
+
+    def _take(self, context: Context, inputs: Sequence) -> None:
+        for value, array in zip(self._plan.inputs, inputs):
+            self._runtime.write(context.addresses[f"input:{value.name}"], self._turned(value.name, array))
 
     def _results(self, context: Context, addresses, outputs: Sequence | None, on_device: bool) -> list[Any]:
         results = [
@@ -193,8 +201,7 @@ class CudaRunner:
             else:
                 addresses[slot] = runtime.address(array)
         if self._packed_bytes and "weights" not in context.memory:
-            context.memory["weights"] = self._allocate("weights", self._packed_bytes)
-            runtime.write(context.memory["weights"].address, np.zeros(self._packed_bytes, np.uint8))
+            context.memory["weights"] = self._packed_memory()
         if "weights" in context.memory:
             addresses["weights"] = context.addresses["weights"] = context.memory["weights"].address
         self._launch(self._setup, addresses)
@@ -280,8 +287,7 @@ class CudaRunner:
                          "theory": step.theory, "predicted": step.predicted, "executed": executed,
                          "itemised": None})  # fmt: skip
 
-        for value, array in zip(self._plan.inputs, inputs):
-            self._runtime.write(context.addresses[f"input:{value.name}"], self._turned(value.name, array))
+        self._take(context, inputs)
         for step in self._plan.steps:
             if step.run is not None:
                 self._fall_back(step, context, context.addresses)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from ... import ops
 from ...graph.ir import Node
 from ...ops.base import product
-from .eltwise import WIDEST, vectors
 from .launch import Kernel, Launch
 from .lowering import THREADS, Lowered, Lowering
-from .tensors import LOAD_BYTES, Tensor
+from .tensors import LOAD_BYTES, WIDEST, Tensor, vectors
 
 SOFTMAX_ARGS = "x:p y:p rows:i length:i sizes:i3 x_strides:i3 y_strides:i3 x_step:i y_step:i threads:i log:i"
 AXES = 3  # that rows may be counted along, once neighbours are one

@@ -16,7 +16,13 @@ from .launch import Pointer
 ALIGN_BYTES = 256  # of roots in the arena: whole lines and sectors
 LOAD_BYTES = 16  # the widest load of a thread
 ITEM_BYTES = {"float": 4, "f16": 2, "bf16": 2, "tf32": 4, "i64": 8}
+WIDEST = {name: LOAD_BYTES // ITEM_BYTES[name] for name in ("float", "f16", "bf16")}  # values of the widest load
 NHWC = (0, 2, 3, 1)
+
+
+def vectors(ctype: str) -> list[int]:
+    """The values that one load may take."""
+    return [v for v in (1, 2, 4, 8) if v <= WIDEST[ctype]]
 
 
 class Tensor(NamedTuple):

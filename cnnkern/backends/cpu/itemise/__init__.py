@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ....backends.base import Step
 from ....ops.base import Counts
-from ..calls import WEIGHTS
+from ...base import WEIGHTS
 from . import conv, fused_block, others
 from .items import FOLDED, TRAFFIC, Items
 
