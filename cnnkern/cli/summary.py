@@ -15,25 +15,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from .. import models
     from ..measure import schema
+    from ..report import console
+    from ..report import summary as tables
 
     [name] = model_names([args.model])
     model = models.create(name)
     summary = model.summary()
     if args.json:
-        layers = [_layer(layer) for layer in summary.layers]
         document = schema.document(
             "summary",
             model=name,
             input_shape=model.input_shape,
             parameters=summary.params,
+            statistics=summary.buffers,
+            total_parameters=summary.total_params,
+            trainable_tensors=summary.tensors,
+            statistics_tensors=summary.buffer_tensors,
             macs=summary.macs,
             flops=summary.flops,
             activation_bytes=summary.activation_bytes,
-            layers=layers,
+            memory_bytes=summary.memory_bytes,
+            layers=[_layer(layer) for layer in summary.layers],
         )
         schema.write(document, args.json)
     if args.json != "-":
-        print(summary)
+        out = console.output()
+        out.print(tables.summary(summary, out.width))
     return GOOD
 
 
@@ -43,8 +50,13 @@ def _layer(layer) -> dict:
         "op": layer.op,
         "output_shape": layer.output_shape,
         "parameters": layer.params,
+        "statistics": layer.buffers,
+        "trainable_tensors": layer.tensors,
+        "statistics_tensors": layer.buffer_tensors,
         "macs": layer.macs,
         "flops": layer.counts.flops,
         "activation_bytes": layer.activation_bytes,
+        "in_place": layer.in_place,
         "receptive_field": layer.receptive_field,
+        "jump": layer.jump,
     }
