@@ -1,24 +1,24 @@
-"""From a picture on disk to the array a network takes: loading, torchvision's evaluation preprocessing, digits.
+"""From a picture on disk to the array a network takes: loading, evaluation preprocessing, crops, digits.
 
-Needs Pillow; NumPy arrays out. The recipe is Resize (shorter side) -> CenterCrop -> ToTensor -> Normalize, to the bit
-as `torchvision.transforms` does it on PIL images.
+Needs Pillow; NumPy arrays out. Resize (shorter side) -> CenterCrop -> ToTensor -> Normalize are to the bit as
+`torchvision.transforms` does them on PIL images. Which network wants what stands in recipes.py.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from . import data
+from .recipes import DIGIT_MEAN, DIGIT_STD, IMAGENET_MEAN, IMAGENET_STD, Recipe, recipe
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-DIGIT_MEAN = (0.3,)  # of the training scans after upsampling, rounded
-DIGIT_STD = (0.32,)
+__all__ = [
+    "CROPS", "DIGIT_MEAN", "DIGIT_STD", "IMAGENET_MEAN", "IMAGENET_STD", "Recipe", "as_image", "bright_ink", "crops",
+    "load_image", "normalise", "photograph", "prepare", "preprocess", "preprocess_digit", "recipe",
+]  # fmt: skip
 
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -27,15 +27,7 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
 }
 _MAX_PIXELS = 1 << 28  # of a resized picture; more comes only from a picture far longer than wide
-_HALF = (0.5, 0.5, 0.5)
-
-# How the published weights of a network were evaluated, where that is not the default of `preprocess`.
-RECIPES: dict[str, dict[str, Any]] = {
-    "alexnet_227": {"resize": 256},
-    "efficientnet_b0": {"filter": "bicubic"},
-    "mobilenet_v1_100": {"filter": "bicubic", "mean": _HALF, "std": _HALF},
-    "xception41": {"resize": 331, "filter": "bicubic", "mean": _HALF, "std": _HALF},
-}
+CROPS = (1, 5, 10)  # how many `crops` makes: the centre; the corners too; their mirror images too
 
 
 def load_image(path: str | os.PathLike[str]) -> Image.Image:
@@ -122,9 +114,35 @@ def preprocess(
         raise ValueError(f"size: positive pixel counts are accepted, got {size}")
     shorter = round(max(height, width) / 0.875) if resize is None else resize
     pixels = _center_crop(_resize(_convert(image, len(mean)), shorter, filter), height, width)
-    planes = np.asarray(pixels).reshape(height, width, len(mean)).transpose(2, 0, 1)
-    unit = planes.astype(np.float32, order="C") / np.float32(255)
-    return ((unit - _per_channel(mean)) / _per_channel(std))[np.newaxis]
+    return normalise(np.asarray(pixels), Recipe(tuple(mean), tuple(std)))
+
+
+def normalise(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """8-bit pixels as a network's input, y = (pixel * white / 255 - mean) / std in the recipe's order of channels.
+
+    Args:
+        pixels: uint8 (H, W), (H, W, C) or (N, H, W, C), RGB where there are three channels.
+        recipe: says `white`, `mean`, `std` and `order`; its length says C.
+    Returns:
+        float32 array (N, C, H, W).
+    Raises:
+        ValueError: another dtype or shape.
+    Example:
+        >>> import numpy as np
+        >>> from cnnkern import images
+        >>> images.normalise(np.zeros((2, 4, 4, 3), np.uint8), images.recipe("keras_vgg16"))[0, :, 0, 0].tolist()
+        [-103.93900299072266, -116.77899932861328, -123.68000030517578]
+    """
+    pixels, channels = np.asarray(pixels), recipe.channels
+    images = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+    images = images[np.newaxis] if images.ndim == 3 else images
+    if pixels.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != channels:
+        wanted = f"uint8 (..., H, W, {channels})"
+        raise ValueError(f"pixels: {wanted} is accepted, got {pixels.dtype} {pixels.shape}")
+    if recipe.order == "BGR":
+        images = images[..., ::-1]
+    planes = images.transpose(0, 3, 1, 2).astype(np.float32, order="C") / np.float32(255 / recipe.white)
+    return (planes - _per_channel(recipe.mean)) / _per_channel(recipe.std)
 
 
 def preprocess_digit(image: Image.Image) -> np.ndarray:
@@ -144,8 +162,7 @@ def preprocess_digit(image: Image.Image) -> np.ndarray:
         >>> images.preprocess_digit(images.load_image(data.path("digit_7.png"))).shape
         (1, 1, 32, 32)
     """
-    scan = _center_crop(_resize(bright_ink(image), 8, "box"), 8, 8)
-    return preprocess(scan, 32, resize=32, mean=DIGIT_MEAN, std=DIGIT_STD)
+    return prepare(image, "lenet5-digits", (1, 32, 32))
 
 
 def bright_ink(image: Image.Image) -> Image.Image:
@@ -170,30 +187,99 @@ def bright_ink(image: Image.Image) -> Image.Image:
 def prepare(image: Image.Image, model: str, input_shape: Sequence[int]) -> np.ndarray:
     """A picture as the input of the network with this id, by the recipe its published weights were evaluated with.
 
-    One-channel networks (the LeNets) get bright ink on black in [0, 1], as MNIST is; `lenet5-digits` see
-    `preprocess_digit`; all others `preprocess` with their entry in `RECIPES`.
-
     Args:
         image: a PIL image.
-        model: an id of `cnnkern.models.list()`, or any name for a network of one's own.
+        model: an id of `cnnkern.models.list()`, or any name for a network of one's own: see `recipe`.
         input_shape: ..., C, H, W; what stands in front is ignored.
     Returns:
         float32 array (1, C, H, W).
     Raises:
+        TypeError: `image` is no PIL image.
         ValueError: the network does not take pictures of 1 or 3 channels.
     Example:
         >>> from cnnkern import images
         >>> images.prepare(images.photograph(), "inception_v3", (3, 299, 299)).shape
         (1, 3, 299, 299)
     """
+    made, height, width = _recipe_and_size(model, input_shape)
+    picture = _start(image, made)
+    if made.squash:
+        resized = (made.resized(width), made.resized(height))
+        picture = picture if picture.size == resized else picture.resize(resized, _FILTERS[made.filter])
+    else:
+        picture = _resize(picture, made.resized(max(height, width)), made.filter)
+    return normalise(np.asarray(_center_crop(picture, height, width)), made)
+
+
+def as_image(image: Image.Image | str | os.PathLike[str] | np.ndarray) -> Image.Image:
+    """A PIL image from one, from the path of one, or from an array of pixels.
+
+    Args:
+        image: a PIL image, a path, or uint8 (H, W, 3).
+    Returns:
+        A PIL image; a file or an array gives mode "RGB".
+    Raises:
+        TypeError: something else. ValueError: an array of another dtype or shape, or a file that is no picture.
+    """
+    if isinstance(image, Image.Image):
+        return image
+    if isinstance(image, (str, os.PathLike)):
+        return load_image(image)
+    if not isinstance(image, np.ndarray):
+        kind = type(image).__name__
+        raise TypeError(f"image: a PIL image, a path or a uint8 array (H, W, 3) is accepted, got {kind}")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"image: an array is accepted as uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    return Image.fromarray(image)
+
+
+def crops(image: Image.Image, model: str, input_shape: Sequence[int], scale: int, count: int = 10) -> np.ndarray:
+    """Pieces of a picture of a network's input size, after its shorter side was resized to `scale`.
+
+    Args:
+        image: a PIL image.
+        model, input_shape: as for `prepare`, whose filter and first steps (a digit's bright ink) they decide.
+        scale: length in pixels of the shorter side, at least that of the input's longer one.
+        count: 1: the centre; 5: top left, top right, bottom left, bottom right, centre; 10: these and their mirror
+            images (Krizhevsky et al. 2012, https://papers.nips.cc/paper/4824).
+    Returns:
+        uint8 (count, H, W, C), RGB; `normalise` makes inputs of them.
+    Raises:
+        TypeError, ValueError: a bad image, shape, scale or count.
+    Example:
+        >>> from cnnkern import images
+        >>> images.crops(images.photograph(), "resnet50", (3, 224, 224), scale=256).shape
+        (10, 224, 224, 3)
+    """
+    if count not in CROPS:
+        raise ValueError(f"crops: {', '.join(map(str, CROPS[:-1]))} or {CROPS[-1]} is accepted, got {count!r}")
+    made, height, width = _recipe_and_size(model, input_shape)
+    if scale < max(height, width):
+        raise ValueError(f"scale: at least {max(height, width)}, the size of {model}'s input, is accepted, got {scale}")
+    picture = _resize(_start(image, made), scale, made.filter)
+    pieces = [np.asarray(_center_crop(picture, height, width))]
+    if count > 1:
+        pixels, right, low = np.asarray(picture), picture.size[0] - width, picture.size[1] - height
+        pieces = [pixels[y : y + height, x : x + width] for y in (0, low) for x in (0, right)] + pieces
+    stack = np.stack(pieces).reshape(len(pieces), height, width, made.channels)
+    return np.concatenate([stack, stack[:, :, ::-1]]) if count == 10 else stack
+
+
+def _recipe_and_size(model: str, input_shape: Sequence[int]) -> tuple[Recipe, int, int]:
     if len(input_shape) < 3 or input_shape[-3] not in (1, 3):
         raise ValueError(f"{model} takes an input of {tuple(input_shape)}; pictures suit (..., 1 or 3, H, W)")
     channels, height, width = input_shape[-3:]
-    if model == "lenet5-digits":
-        return preprocess_digit(image)
-    if channels == 1:
-        return preprocess(bright_ink(image), (height, width), resize=max(height, width), mean=(0.0,), std=(1.0,))
-    return preprocess(image, (height, width), **RECIPES.get(model, {}))
+    return recipe(model, channels), height, width
+
+
+def _start(image: Image.Image, made: Recipe) -> Image.Image:
+    """What comes before any cropping: the colours, and for drawings bright ink and the resolution of the scans."""
+    if not isinstance(image, Image.Image):
+        raise TypeError(f"image: a PIL image is accepted (see load_image), got {type(image).__name__}")
+    picture = bright_ink(image) if made.ink else _convert(image, made.channels)
+    if made.scan:
+        picture = _center_crop(_resize(picture, made.scan, "box"), made.scan, made.scan)
+    return picture
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -16,6 +16,7 @@ VERBS = {
     "models": "the architectures: parameters, MACs, input size",
     "summary": "a network's layers as a table",
     "run": "classify a picture",
+    "features": "a layer's channels, or a convolution's filters, as a picture",
     "verify": "compare every available backend with the float64 reference",
     "flops": "theory, predicted and executed (counted) operations per layer",
     "autotune": "measure the selector's choices here and keep them for this machine",

@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .. import images, models
-    from ..measure import schema
+    from .. import evaluate, images, models
+    from ..measure import accuracy, pictures, schema
     from ..report import console, tables
 
     [name] = model_names([args.model])
@@ -29,13 +29,14 @@ def run(args: argparse.Namespace) -> int:
         line.say(f"{name}: weights")
         if args.weights:
             model.load_state_dict(args.weights)
-        x = images.prepare(picture, name, model.input_shape)
+        x = pictures.with_regions(model, images.prepare(picture, name, model.input_shape))
         line.say(f"{name}: building")
         with forced(choose_isas(args.isa, backend)[0]):
-            scores = model.compile(input_shape=x.shape, backend=backend, threads=args.threads)(x)
-    if isinstance(scores, tuple):  # auxiliary heads follow
+            scores = model.compile(input_shape=accuracy.shapes(x), backend=backend, threads=args.threads)(x)
+    if isinstance(scores, tuple):  # boxes or auxiliary heads follow
         scores = scores[0]
-    rows = top(probabilities(model, scores)[0], args.top, class_names(model, scores.shape[-1]))
+    # Of the image, or of the first region, which is all of it.
+    rows = top(evaluate.probabilities(model, scores)[0], args.top, class_names(model, scores.shape[-1]))
     weights = args.weights or models.get(name).weights or "random"
     if args.json:
         document = schema.document("run", model=name, image=args.image, weights=weights, backend=backend, top=rows)
@@ -43,16 +44,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json != "-":
         console.output().print(tables.run(name, args.image, weights, backend, rows))
     return GOOD
-
-
-def probabilities(model, scores):
-    """Softmax of the scores (N, classes), unless the network ends in one."""
-    import numpy as np
-
-    if model.graph.producer()[model.graph.outputs[0]].spec.op == "softmax":
-        return scores
-    powers = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def class_names(model, classes: int) -> list[str] | None:

@@ -15,7 +15,10 @@ def photographs(model_name: str, input_shape: tuple[int, ...], batch: int, first
     (`first` = 1 begins with that), so that two images differ and a mixed-up batch shows. Shape (batch, C, H, W). What
     takes more channels than a picture has, a module from within a network, gets its three again and again, shifted."""
     channels, *size = input_shape
-    picture = images.prepare(images.photograph(), model_name, (channels if channels in (1, 3) else 3, *size))
+    shape = (channels if channels in (1, 3) else 3, *size)
+    # Random weights are drawn for inputs of about unit variance: on Caffe's 0..255 a softmax would say 0 and 1 alone.
+    recipe_of = model_name if images.recipe(model_name, shape[0]).white == 1 else "any other"
+    picture = images.prepare(images.photograph(), recipe_of, shape)
     if picture.shape[1] != channels:
         shifted = [np.roll(picture, i, axis=3) for i in range(-(-channels // picture.shape[1]))]
         picture = np.concatenate(shifted, axis=1)[:, :channels]
@@ -28,6 +31,24 @@ def alternating(pair: Any, batch: int, first: int = 0) -> np.ndarray:
     return np.ascontiguousarray(np.concatenate([pair[(first + i) % 2] for i in range(batch)]))
 
 
+# Corners as shares of a picture's width and height: all of it, parts, a sliver, one that reaches beyond it.
+BOXES = ((0, 0, 1, 1), (0.25, 0.05, 0.75, 0.6), (0.1, 0.4, 0.95, 0.9), (0.48, 0.2, 0.5, 0.8), (0.6, 0.5, 1.3, 1.1))
+
+
+def inputs(name: str, model: Any, batch: int, first: int = 0) -> Any:
+    """What a model takes for `batch` photographs: those, or a tuple of those and regions of them."""
+    return with_regions(model, photographs(name, model.input_shape, batch, first))
+
+
+def with_regions(model: Any, x: np.ndarray) -> Any:
+    """Images, and where the model takes regions too, BOXES of each: the first of all images, then the second ..."""
+    if len(model.graph.inputs) == 1:
+        return x
+    n, _, h, w = x.shape
+    rois = [[image, *np.multiply(box, (w - 1, h - 1) * 2)] for box in BOXES for image in range(n)]
+    return x, np.array(rois, np.float32)
+
+
 class Course:
     """A model, what it is asked, and the float64 reference's answers, computed once for every batch size.
 
@@ -38,12 +59,13 @@ class Course:
         self.name, self.model = name, model
         self.output = model.graph.outputs[0]
         pair = photographs(name, model.input_shape, 2)
-        answer = accuracy.reference_taps(model, pair, self.output.__eq__)[self.output]
+        answer = accuracy.reference_taps(model, with_regions(model, pair), self.output.__eq__)[self.output]
         self.varies = accuracy.variation(answer)
-        self._pair, self._answers = np.split(pair, 2), np.split(answer, 2)
+        self._pair, self._answers = np.split(pair, 2), np.split(answer, len(answer) // 2)  # of a box on both pictures
 
-    def pictures(self, batch: int, first: int = 0) -> np.ndarray:
-        return alternating(self._pair, batch, first)
+    def pictures(self, batch: int, first: int = 0) -> Any:
+        """What the model takes for so many pictures, as `inputs`."""
+        return with_regions(self.model, alternating(self._pair, batch, first))
 
     def answers(self, batch: int, first: int = 0) -> np.ndarray:
-        return alternating(self._answers, batch, first)
+        return np.concatenate([alternating(np.split(both, 2), batch, first) for both in self._answers])

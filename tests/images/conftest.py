@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -21,3 +22,10 @@ def transforms():
                 library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
             pytest.torchvision_operations = library  # the definitions last as long as the library object
     return pytest.importorskip("torchvision.transforms")
+
+
+@pytest.fixture(scope="session")
+def keras():
+    os.environ.setdefault("KERAS_BACKEND", "torch")  # TensorFlow is no part of the test extra
+    pytest.importorskip("torch")
+    return pytest.importorskip("keras")
