@@ -71,6 +71,10 @@ def run(
     on_device = [backends.is_device_array(a) for a in given]
     if any(on_device) and not all(on_device):
         raise TypeError(f"{spec.op}: arrays on a GPU and in host memory were given at once; move them to one place")
+    if spec.by_value:
+        spec.check_values(
+            [None if a is None else a.shape for a in arrays], {i: _on_host(arrays[i]) for i in spec.by_value}
+        )
     precision = config.get("precision") if precision is None else as_choice("precision", precision, config.PRECISIONS)
     if isinstance(spec, Conv2dSpec) and spec.algo == "auto" and config.get("conv_algo") != "auto":
         spec = replace(spec, algo=config.get("conv_algo"))

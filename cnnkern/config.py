@@ -73,7 +73,7 @@ SETTINGS: dict[str, Setting] = {
     "num_threads": Setting(
         "CNNKERN_NUM_THREADS", None, _count(1), "threads of the cpu backend; unset: the usable CPUs"
     ),
-    "precision": Setting("CNNKERN_PRECISION", "float32", _choice(*PRECISIONS), "arithmetic; strict: no Winograd"),
+    "precision": Setting("CNNKERN_PRECISION", "float32", _choice(*PRECISIONS), "arithmetic; strict: no Winograd, FFT"),
     "conv_algo": Setting("CNNKERN_CONV_ALGO", "auto", _choice(*CONV_ALGOS), "force one convolution algorithm"),
     "verbose": Setting(
         "CNNKERN_VERBOSE", 0, _count(0), "to stderr: 1 a line per step, 2 why each was chosen, 3 passes"

@@ -25,6 +25,7 @@ Array = np.ndarray
 __all__ = [
     "conv2d", "separable_conv2d", "locally_connected2d", "linear",
     "max_pool2d", "avg_pool2d", "sum_pool2d", "global_avg_pool2d", "global_max_pool2d", "adaptive_avg_pool2d",
+    "roi_max_pool",
     "batch_norm", "local_response_norm", "local_contrast_norm",
     "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "hardswish", "hardsigmoid", "gelu", "softmax",
     "log_softmax", "add", "mul", "concat", "channel_shuffle", "pad", "flatten", "im2col",
@@ -45,9 +46,10 @@ def conv2d(
             stride), an odd pixel at the end) or "same_lower" (at the start).
         activation: None, a name ("relu", "silu", ...) or ("leaky_relu", slope). residual: images of the output's shape.
         flip_kernel: True for convolution as mathematics defines it, False (as every framework) for cross-correlation.
-        algo: "auto", "direct", "im2col", "pointwise", "depthwise", "grouped" or "winograd".
-        precision: "float32", "strict" (no Winograd), on CUDA also "tf32", "float16" and "bfloat16" (operands rounded to
-            that type, sums in float32); None: the configured one.
+        algo: "auto", "direct", "im2col", "pointwise", "depthwise", "grouped", "winograd" or "fft" (through NumPy's
+            Fourier transform, on the cpu backend's eager road alone; "auto" never takes it).
+        precision: "float32", "strict" (no Winograd or FFT), on CUDA also "tf32", "float16" and "bfloat16" (operands
+            rounded to that type, sums in float32); None: the configured one.
         out: where to put the result: float32, the output's shape, any strides.
     Returns:
         (N, K, P, Q): y[n,k,p,q] = act(b[k] + res[n,k,p,q] + sum_{c,r,s} w[k,c,r,s] x[n, c, p sh - top + r dh,
@@ -236,6 +238,32 @@ def adaptive_avg_pool2d(x: Array, output_size, *, layout: str = "NCHW", backend:
     """
     spec = ops.AdaptiveAvgPool2dSpec(as_pair("output_size", output_size))
     return run(spec, (as_image("x", x, layout),), backend, layout=layout)
+
+
+def roi_max_pool(
+    x: Array, rois: Array, output_size, spatial_scale: float, *, layout: str = "NCHW", backend: Any = None
+) -> Array:
+    """The largest value in each cell of a grid over regions of interest (Girshick, Fast R-CNN, 2015).
+
+    Args:
+        x: images (N, C, H, W).
+        rois: (R, 5), a row per region: the image's index in the batch, then x1, y1, x2, y2, corners that lie inside the
+            region; times spatial_scale they are pixels of x, rounded to the nearest. May reach beyond the image.
+        output_size: P = Q, or (P, Q).
+        spatial_scale: pixels of x per pixel of the image that the regions were found in, such as 1/16.
+    Returns:
+        (R, C, P, Q): cell (p, q) of region r covers rows y1 + floor(p h / P) ... y1 + ceil((p + 1) h / P) - 1, where h
+        is the region's height in pixels of x, at least 1, and columns likewise; 0 where none of it lies inside the
+        image; a NaN wins.
+    Raises:
+        ValueError: an image's index that is no whole number from 0 to N - 1, a corner that is not finite.
+    Example:
+        >>> x = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+        >>> cnnkern.roi_max_pool(x, np.array([[0, 2, 2, 7, 5]], np.float32), 2, 0.5)[0, 0].tolist()
+        [[10.0, 11.0], [14.0, 15.0]]
+    """
+    spec = ops.RoiMaxPoolSpec(as_pair("output_size", output_size), spatial_scale)
+    return run(spec, (as_image("x", x, layout), as_array("rois", rois, 2)), backend, layout=layout)
 
 
 def batch_norm(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,15 @@ import numpy as np
 from . import backends, config
 from ._dispatch import as_array
 from .errors import ModelError
-from .graph import passes
-from .graph.ir import Graph
+from .graph import passes, surgery
+from .graph.dropout import scale_weights
+from .graph.executor import by_position, label
+from .graph.ir import Graph, Value
 from .ops.base import product
-from .ops.checks import as_int
+from .ops.checks import as_choice, as_int
 from .random_weights import random_weights
 from .summary import Summary, summarise
-from .weights import Mismatch, Rename, fit, read_state_dict, resembles
+from .weights import Mismatch, Rename, fit, looks_like, read_state_dict
 
 if TYPE_CHECKING:
     from .graph.executor import Executable
@@ -37,9 +39,13 @@ class Model:
         name: the architecture's.
         graph: with the symbolic batch "N"; its layers are the names that `features` and plans use.
         input_shape: (C, H, W) of one image.
+        input_shapes: of every input by name, with "N" for the batch and "R" for the number of regions.
         param_count: learnable values; running statistics are `buffer_count`.
-        macs: multiply-accumulates of convolutions and linear layers, for one image.
+        macs: multiply-accumulates of convolutions and linear layers, for one image (and one region).
         flops: all theoretical operations for one image, two per multiply-accumulate.
+
+    A network with several inputs takes them as a sequence, in their order, or as a mapping by name, wherever one with a
+    single input takes that: `model((images, rois))`.
 
     Example:
         >>> m = cnnkern.models.create("resnet18")
@@ -97,6 +103,9 @@ class Model:
         if architecture.weights is not None and num_classes in (None, architecture.num_classes):
             from . import data
 
+            if not model.graph.params.items() <= build(None, top=True).params.items():
+                own = f"{architecture.name} comes with weights for {architecture.input_shape}"
+                raise ValueError(f"input_shape: {own}, got {input_shape}")
             model.load_state_dict(data.path(architecture.weights))
         return model
 
@@ -109,6 +118,10 @@ class Model:
     @property
     def input_shape(self) -> tuple[int, ...]:
         return tuple(self.graph.shape(self.graph.inputs[0])[1:])
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int | str, ...]]:
+        return {name: self.graph.shape(name) for name in self.graph.inputs}
 
     @property
     def param_count(self) -> int:
@@ -151,14 +164,19 @@ class Model:
         """The weights by name (torchvision's or timm's where those have the network); the arrays are read-only."""
         return dict(self.weights)
 
-    def load_state_dict(self, source: Mapping[str, Any] | str | PathLike, strict: bool = True) -> Mismatch:
+    def load_state_dict(
+        self, source: Mapping[str, Any] | str | PathLike, strict: bool = True, *, dropout: str = "identity"
+    ) -> Mismatch:
         """Take weights from a state dict.
 
         Args:
-            source: name -> array or torch tensor, or the path of a .safetensors, .npz or .pth file. Names are
-                torchvision's or timm's where both have the network. Auxiliary heads and num_batches_tracked are left
-                out; half precision is widened.
+            source: name -> array or torch tensor, or the path of a .safetensors, .npz or .pth file, or of one that
+                Keras wrote: .h5, .weights.h5 or .keras. Names are torchvision's or timm's where both have the network,
+                Keras's for keras_* networks. Auxiliary heads, num_batches_tracked, optimizers and preprocessing layers
+                are left out; half precision is widened.
             strict: raise when a name is missing or unexpected; False takes what there is and returns the difference.
+            dropout: "scale" multiplies the weights behind dropout by the share that training kept (halves them behind
+                one half), for weights trained by the rule of 2012; "identity" is right for all later ones.
 
         Returns:
             (missing, unexpected, misshaped) names, all empty when everything fitted.
@@ -167,30 +185,58 @@ class Model:
             ModelError: names or shapes do not fit (all are listed, and the architecture they look like), or the file is
                 truncated or corrupt. FileNotFoundError: no such file. The model keeps its weights in every such case.
         """
+        as_choice("dropout", dropout, ("identity", "scale"))
         tensors, origin = source, "state dict"
         if not isinstance(source, Mapping):
-            tensors, origin = read_state_dict(source), str(source)
+            tensors, origin = read_state_dict(source, self.graph), str(source)
         unnamed = [key for key in tensors if not isinstance(key, str)]
         if unnamed:
             raise ModelError(f"{origin}: tensors by name are accepted, got the key {unnamed[0]!r}")
         ignore = self._optional() - self.graph.params.keys()
         found, mismatch = fit(self.graph, tensors, self._rename, frozenset(ignore))
         if mismatch.misshaped or (strict and mismatch):
-            other = resembles(tensors)
-            hint = f"; it looks like {other}" if other not in (None, self.name) else ""
-            raise ModelError(f"{origin} does not fit {self.name}: {mismatch}{hint}")
+            raise ModelError(f"{origin} does not fit {self.name}: {mismatch}{looks_like(tensors, self.name)}")
         if mismatch.missing:
             found = {**self.weights, **found}
+        if dropout == "scale":
+            found = scale_weights(self.graph, found)
         with self._lock:
             self._weights = _frozen(found)
             self._compiled.clear()
         return mismatch
 
+    def without(self, *layers: str) -> Model:
+        """The network with layers or blocks taken out (an ablation), the widths behind them fitted.
+
+        Args:
+            layers: names of layers, each goes with the activation behind it, or of blocks: "fc7", "layer3.2".
+        Returns:
+            A new `Model`. Weights that keep their shape keep their values; the others are random, by this one's seed.
+        Raises:
+            ValueError: no such layer, one with several inputs or outputs, or widths that cannot be fitted.
+        Example:
+            >>> cnnkern.models.create("alexnet_227").without("fc6", "fc7").param_count
+            12964200
+        """
+        graph, build, own = surgery.remove(self.graph, layers), self._rebuild, self.graph.params
+        weights = None
+        if self._weights is not None:
+            weights = random_weights(graph, self._seed)
+            weights |= {name: w for name, w in self.weights.items() if graph.params.get(name) == own[name]}
+        return Model(
+            graph,
+            weights,
+            seed=self._seed,
+            rename=self._rename,
+            rebuild=None if build is None else lambda shape: surgery.remove(build(shape), layers),
+            optional=lambda: frozenset(own) | self._optional(),
+        )
+
     # --- running
 
     def __call__(self, x, backend: Any = None):
         """Run the network: x float32 (N, C, H, W) -> (N, num_classes), or a feature map where it has no top, or a tuple
-        where auxiliary heads follow; a CuPy array runs on its GPU and returns one.
+        where it has several outputs; a CuPy array runs on its GPU and returns one.
 
         The first call for a shape compiles; use `compile` to choose threads and precision, and for speed.
         """
@@ -200,7 +246,7 @@ class Model:
         """Intermediate activations.
 
         Args:
-            x: float32 (N, C, H, W).
+            x: float32 (N, C, H, W), or all inputs where there are several.
             names: layers, or blocks of layers, which mean their last one: "layer3", "layer3.0.conv1", "avgpool".
 
         Returns:
@@ -220,7 +266,7 @@ class Model:
 
     def compile(
         self,
-        input_shape: Sequence[int] | None = None,
+        input_shape: Sequence[int] | Sequence[Sequence[int]] | Mapping[str, Sequence[int]] | None = None,
         backend: Any = None,
         precision: str | None = None,
         threads: int | None = None,
@@ -230,7 +276,8 @@ class Model:
         """The network bound to one input shape, planned and packed by a backend.
 
         Args:
-            input_shape: (N, C, H, W); default one image of the model's own shape.
+            input_shape: (N, C, H, W); default one image of the model's own shape. Where the network has several inputs,
+                the shapes of all, in order or by name: ((1, 3, 600, 1000), (300, 5)).
             backend: a name or a backend; default the fastest available.
             precision: "float32", "strict" (no Winograd or FFT), on CUDA also "tf32", "float16" and "bfloat16"; default
                 the setting's.
@@ -247,15 +294,30 @@ class Model:
         Raises:
             ValueError: a shape the network cannot take. UnsupportedError: what the backend cannot do.
         """
-        if input_shape is None:
-            input_shape = (1, *self.input_shape)
-        shape = tuple(as_int(f"input_shape[{i}]", size, 0) for i, size in enumerate(input_shape))
+        shapes = self._shapes(input_shape)
         if autotune:
             options["autotune"] = True
-        return self._compile(shape, self.graph.outputs, backend, precision, threads, **options)
+        return self._compile(shapes, self.graph.outputs, backend, precision, threads, **options)
 
-    def _compile(self, shape: tuple, outputs: Sequence[str], backend, precision=None, threads=None, **options):
-        graph = self._for_shape(shape).bind(shape[0])
+    @property
+    def _inputs(self) -> list[Value]:
+        return [self.graph.values[name] for name in self.graph.inputs]
+
+    def _shapes(self, given) -> list[tuple[int, ...]]:
+        """A shape for every input from what `compile` takes."""
+        inputs, found = self._inputs, []
+        if given is None:
+            return [self.graph.bind(1).shape(value.name) for value in inputs]
+        several = len(inputs) > 1 or isinstance(given, Mapping)
+        for value, shape in zip(inputs, by_position(given, inputs, "input_shape", "shapes") if several else [given]):
+            name = label("input_shape", value, inputs)
+            if not isinstance(shape, Iterable) or isinstance(shape, str):
+                raise TypeError(f"{name} must be a shape, like {value.shape}, got {shape!r}")
+            found.append(tuple(as_int(f"{name}[{i}]", size, 0) for i, size in enumerate(shape)))
+        return found
+
+    def _compile(self, shapes: Sequence[tuple], outputs: Sequence[str], backend, precision=None, threads=None, **rest):
+        graph = self._bound(shapes)
         weights = self.weights
         if list(outputs) != graph.outputs:
             graph.outputs = list(outputs)
@@ -263,7 +325,16 @@ class Model:
         chosen = backends.get(backend)
         graph, weights = passes.apply(graph, weights, chosen.passes())
         precision = precision or config.get("precision")
-        return chosen.compile(graph, weights, precision=precision, threads=threads, **options)
+        return chosen.compile(graph, weights, precision=precision, threads=threads, **rest)
+
+    def _bound(self, shapes: Sequence[tuple]) -> Graph:
+        """The graph for inputs of these shapes, without symbols."""
+        graph, sizes = self._for_shape(shapes[0]), {}
+        for value, shape in zip((graph.values[name] for name in graph.inputs), shapes):
+            pairs = [(d, sizes.setdefault(d, n) if isinstance(d, str) else d, n) for d, n in zip(value.shape, shape)]
+            if len(shape) != len(value.shape) or any(wanted != n for _, wanted, n in pairs):
+                raise ValueError(f"{self.name} takes {value.name} of shape {value.shape}, got {shape}")
+        return graph.bind(sizes)
 
     def _for_shape(self, shape: tuple) -> Graph:
         """The graph for an input (N, C, H, W), whose params must be the model's own."""
@@ -280,19 +351,21 @@ class Model:
         return graph
 
     def _run(self, x, outputs: Sequence[str], backend: Any):
-        x = as_array("x", x, 1 + len(self.input_shape))
-        chosen = backends.choose(backend, x)
+        inputs = self._inputs
+        arrays = by_position(x, inputs, "x") if len(inputs) > 1 or isinstance(x, Mapping) else [x]
+        arrays = [as_array(label("x", v, inputs), array, len(v.shape)) for v, array in zip(inputs, arrays)]
+        chosen, shapes = backends.choose(backend, *arrays), tuple(array.shape for array in arrays)
         settings = (config.get("precision"), config.get("conv_algo"), config.get_num_threads())
-        key = (x.shape, tuple(outputs), chosen, settings)
+        key = (shapes, tuple(outputs), chosen, settings)
         with self._lock:
             executable = self._compiled.pop(key, None)
         if executable is None:
-            executable = self._compile(x.shape, outputs, chosen)
+            executable = self._compile(shapes, outputs, chosen)
         with self._lock:
             self._compiled[key] = executable  # the last one used is the last to go
             while len(self._compiled) > MAX_COMPILED:
                 self._compiled.popitem(last=False)
-        return executable(x)
+        return executable(arrays)
 
 
 def find_value(graph: Graph, name: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .errors import ModelError
-from .graph.ir import Graph, Param
+from .graph.ir import Graph
+from .keras_order import by_order
+from .keras_weights import by_name, counted_anew, named, read_layers
+from .models.registry import ARCHITECTURES
 
 Rename = Callable[[str], "str | None"]
 
@@ -21,6 +26,7 @@ SAFETENSORS_DTYPES = {
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
 }  # fmt: skip
 BATCHES = "num_batches_tracked"  # torch counts training batches under this name; inference has no use for it
+SUGGESTED = 3  # networks that an error suggests
 LISTED = 8  # names an error shows of each kind; the rest is a number
 
 
@@ -49,15 +55,20 @@ def _listed(names: tuple[str, ...]) -> str:
 # --- files
 
 
-def read_state_dict(path: str | PathLike) -> dict[str, Any]:
-    """The tensors of a file by name: .safetensors, .npz, or .pth/.pt/.bin through PyTorch (with weights_only).
+def read_state_dict(path: str | PathLike, graph: Graph | None = None) -> dict[str, Any]:
+    """The tensors of a file by name: .safetensors, .npz, .pth/.pt through PyTorch (with weights_only), and Keras's .h5,
+    .weights.h5 and .keras, whose variables get our names and layouts.
 
+    Args:
+        graph: the network that is to take them; for files that do not name their layers (.weights.h5 of Keras before
+            3.6), which are then matched by type and order.
     Raises:
         FileNotFoundError: there is no such file.
         ModelError: another suffix, a truncated or corrupt file, or PyTorch is missing; names the file and the reason.
     """
     path = Path(fspath(path))
     readers = {".safetensors": _read_safetensors, ".npz": _read_npz, ".pth": _read_torch, ".pt": _read_torch}
+    readers |= dict.fromkeys((".h5", ".hdf5", ".keras"), lambda path: _read_keras(path, graph))
     read = readers.get(path.suffix.lower())
     if read is None:
         raise ModelError(f"{path}: weights are read from {', '.join(readers)}, not from {path.suffix or 'no suffix'!r}")
@@ -116,6 +127,27 @@ def _read_torch(path: Path) -> dict[str, Any]:
     return dict(loaded)
 
 
+def _read_keras(path: Path, graph: Graph | None) -> dict[str, np.ndarray]:
+    layers = read_layers(path)
+    tensors = by_name(layers)
+    if graph is None:
+        return tensors
+    try:
+        placed = by_order(graph, layers)
+    except ModelError as error:
+        if named(layers):
+            return tensors
+        raise ModelError(f"{error}{looks_like(tensors, graph.name)}") from None
+    if not named(layers):
+        return placed
+    # Keras itself goes by the order, and what it published has layers that it calls otherwise today. Here the order
+    # counts where most names say the same, and none another thing.
+    names = our_names(tensors, graph.params, ARCHITECTURES[graph.name].rename)
+    known = [key for key, name in names.items() if name in graph.params]
+    agrees = all(placed.get(names[key]) is tensors[key] for key in known)
+    return placed if agrees and 2 * len(known) > len(tensors) else tensors
+
+
 # --- fitting
 
 
@@ -133,8 +165,8 @@ def fit(
     """
     found: dict[str, np.ndarray] = {}
     unexpected, misshaped, met = [], [], set()
-    for key, tensor in tensors.items():
-        name = _our_name(key, graph, rename)
+    for key, name in our_names(tensors, graph.params.keys() | ignore, rename).items():
+        tensor = tensors[key]
         if name is None or name in ignore or name.endswith(BATCHES):
             continue
         if name not in graph.params:
@@ -144,7 +176,7 @@ def fit(
             raise ModelError(f"two tensors for {name}: {key} is the second")
         met.add(name)
         param, shape = graph.params[name], tuple(np.shape(tensor))
-        if shape == param.shape or same_weight(shape, param):
+        if same_weight(shape, param.shape):
             found[name] = as_float32(key, tensor).reshape(param.shape)
         else:
             misshaped.append((key, shape, param.shape))
@@ -156,18 +188,24 @@ def fit(
     return found, Mismatch(missing, tuple(unexpected), tuple(misshaped))
 
 
-def _our_name(key: str, graph: Graph, rename: Rename | None) -> str | None:
-    if key.startswith("module.") and key not in graph.params:  # torch.nn.DataParallel writes it
+def our_names(keys: Collection[str], params: Collection[str], rename: Rename | None) -> dict[str, str | None]:
+    """Keys of a state dict -> the params they mean, None where they are left out, or what is no param at all."""
+    counted = counted_anew(keys, params)
+    return {key: counted[key] if key in counted else _our_name(key, params, rename) for key in keys}
+
+
+def _our_name(key: str, params: Collection[str], rename: Rename | None) -> str | None:
+    if key.startswith("module.") and key not in params:  # torch.nn.DataParallel writes it
         key = key.removeprefix("module.")
-    return key if key in graph.params or rename is None else rename(key)
+    return key if key in params or rename is None else rename(key)
 
 
-def same_weight(shape: tuple, param: Param) -> bool:
-    """Whether it is a linear layer stored as a convolution over the whole map, or a 1x1 convolution as a linear one."""
-    ours = param.shape
+def same_weight(shape: tuple, ours: tuple) -> bool:
+    """Whether it is the shape of ours, or a linear layer stored as a convolution over the whole map, or a 1x1
+    convolution as a linear one."""
     linear = len(ours) == 2 and len(shape) == 4
     pointwise = len(ours) == 4 and ours[2:] == (1, 1) and len(shape) == 2
-    return (linear or pointwise) and shape[0] == ours[0] and math.prod(shape) == math.prod(ours)
+    return shape == ours or (linear or pointwise) and shape[0] == ours[0] and math.prod(shape) == math.prod(ours)
 
 
 def as_float32(name: str, tensor: Any) -> np.ndarray:
@@ -183,20 +221,53 @@ def as_float32(name: str, tensor: Any) -> np.ndarray:
     return np.array(array, np.float32, order="C")
 
 
-def resembles(tensors: Mapping[str, Any]) -> str | None:
-    """The name of the architecture that a state dict fits best, None when it fits none by half."""
-    from .models.registry import ARCHITECTURES
+# --- what a state dict may be of
 
+
+def looks_like(tensors: Mapping[str, Any], name: str) -> str:
+    """The end of an error: the networks that a state dict resembles; "" where the network `name` is one of them."""
+    others = resembles(tensors)
+    if not others or name in others:
+        return ""
+    return f"; it looks like {' or '.join(others[:SUGGESTED])}"
+
+
+def resembles(tensors: Mapping[str, Any]) -> tuple[str, ...]:
+    """The architectures that a state dict fits best, () when it fits none.
+
+    By names and shapes, where half of them fit, else by shapes alone, where nearly all do. Networks that differ in what
+    no state dict holds (strides, paddings, epsilons) fit alike.
+    """
     shapes = {key: tuple(np.shape(tensor)) for key, tensor in tensors.items() if not key.endswith(BATCHES)}
-    best, score = None, 0.5
-    for architecture in ARCHITECTURES.values():
-        params = architecture.graph().params
-        ours = [architecture.rename(key) if architecture.rename and key not in params else key for key in shapes]
-        hits = sum(
-            name in params and (shape == params[name].shape or same_weight(shape, params[name]))
-            for name, shape in zip(ours, shapes.values())
-        )
-        left_out = sum(name is None for name in ours)
-        if (share := hits / max(len(params), len(shapes) - left_out, 1)) > score:
-            best, score = architecture.name, share
-    return best
+    values = sum(math.prod(shape) for shape in shapes.values())
+    as_large = [name for name, known in ARCHITECTURES.items() if known.params + known.bn_buffers == values]
+    exact = tuple(name for name in as_large if _share(shapes, name) == 1)  # nothing else can be, so none is built
+    alike = exact or _best({name: _share(shapes, name) for name in ARCHITECTURES}, 0.5)
+    return alike or _best({name: _share_of_shapes(shapes, name) for name in ARCHITECTURES}, 0.9)
+
+
+def _best(shares: dict[str, float], least: float) -> tuple[str, ...]:
+    most = max(shares.values())
+    return tuple(name for name, share in shares.items() if share == most) if most > least else ()
+
+
+@cache
+def _shapes(name: str) -> dict[str, tuple]:
+    """What a state dict of an architecture holds; kept, for building all of them takes a second."""
+    return {key: param.shape for key, param in ARCHITECTURES[name].graph().params.items() if param.value is None}
+
+
+def _share(shapes: dict[str, tuple], name: str) -> float:
+    """How much of an architecture and a state dict is in both, by name and shape."""
+    ours, rename = _shapes(name), ARCHITECTURES[name].rename
+    if rename is None and 2 * min(len(ours), len(shapes)) <= max(len(ours), len(shapes)):
+        return 0.0  # less than half, whatever the names are
+    names = our_names(shapes, ours, rename)
+    hits = sum(names[key] in ours and same_weight(shape, ours[names[key]]) for key, shape in shapes.items())
+    left_out = sum(name is None for name in names.values())
+    return hits / max(len(ours), len(shapes) - left_out, 1)
+
+
+def _share_of_shapes(shapes: dict[str, tuple], name: str) -> float:
+    ours = _shapes(name)
+    return (Counter(shapes.values()) & Counter(ours.values())).total() / max(len(ours), len(shapes), 1)

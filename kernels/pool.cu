@@ -1,4 +1,4 @@
-// Pooling: windows, windows that tile a map, whole maps. NHWC, V channels a thread.
+// Pooling: windows, windows that tile a map, regions' cells, whole maps. NHWC, V channels a thread.
 #include "epilogue.cuh"
 
 DEVICE float minus_infinity() { return to_float(bf16{0xff80}); }
@@ -229,6 +229,73 @@ __global__ void __launch_bounds__(256) adaptive_avg_pool(const AdaptivePoolArgs 
   }
   scale<V>(y, op::div(1.f, float(i64(bottom - top) * (right - left))));
   i64 to = i64(n) * a.y_strides[0] + p * a.y_strides[1] + q * a.y_strides[2] + c;
+  store_floats<V>(static_cast<T*>(a.y) + to, y);
+}
+
+struct RoiPoolArgs {
+  const void* x;
+  const void* rois;  // float: image, x1, y1, x2, y2 each
+  void* y;
+  int n, h, w, c;  // of x; c in vectors
+  int regions, p, q;
+  int x_strides[3], y_strides[3];  // image, row, pixel
+  float scale;
+};
+
+// The pixel that a corner is nearest to, half way away from zero. What lies beyond 2^40 pixels, or is no number, counts
+// as those.
+DEVICE i64 nearest_pixel(float corner, float scale) {
+  constexpr float FAR = 1099511627776.f;
+  float at = op::mul(corner, scale);
+  at = at > -FAR ? at < FAR ? at : FAR : -FAR;
+  i64 whole = i64(at);
+  float rest = at - float(whole);
+  return whole + (rest >= 0.5f) - (rest <= -0.5f);
+}
+
+// Cell `i` of `cells` along an axis: from `first` to `end` - 1, which lie on a map of `size`.
+DEVICE void cell(int& first, int& end, float from, float to, float scale, int i, int cells, int size) {
+  i64 start = nearest_pixel(from, scale), length = nearest_pixel(to, scale) - start + 1;
+  float each = op::div(float(length > 1 ? length : 1), float(cells));
+  float down = op::mul(float(i), each), up = op::mul(float(i + 1), each);
+  i64 begin = start + i64(down), behind = start + i64(up) + (up > float(i64(up)));
+  first = int(begin < 0 ? 0 : begin < size ? begin : size);
+  end = int(behind < 0 ? 0 : behind < size ? behind : size);
+}
+
+// The largest value in each cell of a grid over each region, 0 where a cell holds nothing of the map. An image that is
+// not there, which callers have refused, holds nothing. One thread per vector of y; 256 a block.
+template <class T, int V>
+__global__ void __launch_bounds__(256, 4) roi_max_pool(const RoiPoolArgs a) {
+  u32 i = blockIdx.x * 256u + threadIdx.x;
+  int c = i % a.c * V;
+  i /= a.c;
+  int q = i % a.q;
+  i /= a.q;
+  int p = i % a.p, region = i / a.p;
+  if (region >= a.regions) return;
+  const float* roi = static_cast<const float*>(a.rois) + i64(region) * 5;
+  float image = load(roi);
+  bool there = image >= 0.f && image < float(a.n);
+  int top, bottom, left, right;
+  cell(top, bottom, load(roi + 2), load(roi + 4), a.scale, p, a.p, there ? a.h : 0);
+  cell(left, right, load(roi + 1), load(roi + 3), a.scale, q, a.q, a.w);
+  const T* x = static_cast<const T*>(a.x) + (there ? i64(image) : 0) * a.x_strides[0] + c;
+  bool empty = top >= bottom || left >= right;
+  float y[V];
+#pragma unroll
+  for (int j = 0; j < V; ++j) y[j] = empty ? 0.f : minus_infinity();
+  for (int h = top; h < bottom; ++h) {
+    const T* seen = x + h * a.x_strides[1] + left * a.x_strides[2];
+#pragma unroll 4
+    for (int w = left; w < right; ++w, seen += a.x_strides[2]) {
+      float tap[V];
+      load_floats<V>(tap, seen);
+#pragma unroll
+      for (int j = 0; j < V; ++j) y[j] = op::max(y[j], tap[j]);
+    }
+  }
+  i64 to = i64(region) * a.y_strides[0] + p * a.y_strides[1] + q * a.y_strides[2] + c;
   store_floats<V>(static_cast<T*>(a.y) + to, y);
 }
 

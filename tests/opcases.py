@@ -25,7 +25,7 @@ BATCH = st.sampled_from([0, 1, 1, 1, 2, 3])
 MEMORY = ("plain", "channels_last", "strided", "reversed", "read_only")  # what backends take
 ODD_MEMORY = (*MEMORY, "unaligned")  # what the functions take
 ACTIVATIONS = st.sampled_from([None, None, *ops.ACTIVATIONS])
-CONV_ALGOS = tuple(a for a in ops.CONV_ALGOS if a != "auto")
+CONV_ALGOS = tuple(a for a in ops.CONV_ALGOS if a not in ("auto", "fft"))  # what kernels serve; fft: test_fft.py
 
 
 def examples(count: int):
@@ -56,8 +56,20 @@ class Case:
                 data *= np.sqrt(2 / max(1, self.spec.reduction(*self.shapes)))
             if name == "var":
                 data = np.abs(data) + 0.1
+            if name == "rois":
+                data = regions(rng, self.spec, self.shapes[0], shape[0])
             made.append(laid_out(data.astype(np.float32), self.memory if not made else "plain"))
         return made
+
+
+def regions(rng, spec: ops.RoiMaxPoolSpec, x: Shape, count: int) -> np.ndarray:
+    """Regions of every kind: in the image and beyond it, on half pixels, with corners swapped, too large for an int."""
+    n, _, h, w = x
+    corners = rng.uniform(-0.5, 1.5, (count, 4)) * (w, h, w, h)
+    corners = np.where(rng.random((count, 4)) < 0.3, np.round(2 * corners) / 2, corners) / spec.spatial_scale
+    huge = rng.choice([-3e38, -(2.0**33), 2.0**24, 3e38], (count, 4))
+    corners = np.where(rng.random((count, 4)) < 0.05, huge, corners)
+    return np.column_stack([rng.integers(0, max(n, 1), count), corners]).astype(np.float32)
 
 
 def laid_out(a: np.ndarray, memory: str) -> np.ndarray:
@@ -219,12 +231,27 @@ def pool2d(draw):
         kind, w["kernel"], w["stride"], w["padding"], w["dilation"], draw(st.booleans()), count_pad,
         kind == "max" and draw(st.booleans()),
     )  # fmt: skip
-    return spec, ((draw(BATCH), draw(CHANNELS), *w["hw"]),)
+    x = (draw(BATCH), draw(CHANNELS), *w["hw"])
+    if spec.ceil_mode:  # also windows that are larger than the input and its padding
+        smaller = (*x[:2], *(draw(st.integers(max(1, size - s + 1), size)) for size, s in zip(w["hw"], w["stride"])))
+        try:
+            spec.infer(smaller)
+        except ValueError:  # one would hold padding alone
+            smaller = x
+        x = smaller
+    return spec, (x,)
 
 
 @st.composite
 def image(draw, largest: int = 15):
     return (draw(BATCH), draw(CHANNELS), draw(st.integers(1, largest)), draw(st.integers(1, largest)))
+
+
+@st.composite
+def roi_max_pool(draw):
+    x, size = draw(image()), draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
+    count = draw(st.sampled_from([0, 1, 2, 5])) if x[0] else 0
+    return ops.RoiMaxPoolSpec(size, draw(st.sampled_from([1.0, 1 / 16, 0.3, 2.5]))), (x, (count, 5))
 
 
 @st.composite
@@ -323,6 +350,7 @@ PROBLEMS: dict[str, st.SearchStrategy] = {
     "adaptive_avg_pool2d": _one(
         st.builds(ops.AdaptiveAvgPool2dSpec, st.tuples(st.integers(1, 9), st.integers(1, 9))), image()
     ),
+    "roi_max_pool": roi_max_pool(),
     "batch_norm": batch_norm(),
     "local_response_norm": local_response_norm(),
     "local_contrast_norm": _one(st.builds(ops.LocalContrastNormSpec, st.sampled_from([1, 3, 7])), image()),

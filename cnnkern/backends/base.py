@@ -37,7 +37,7 @@ class Step:
     theory: Counts
     run: Callable[..., Sequence[Any]] | None = None
     native: Any = None
-    predicted: Counts | None = None  # from shape and plan alone; None where the backend has no prediction
+    predicted: Counts | None = None  # from shape and plan alone; None where that is not enough, or not known how
     why: str = ""  # why this kernel was chosen, for CNNKERN_VERBOSE=2
     plan: dict[str, Any] = field(default_factory=dict)  # the decisions (algo, tiles, ...), printable and serialisable
 

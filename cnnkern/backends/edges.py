@@ -42,9 +42,11 @@ def _import(graph: Graph, name: str, reads_nchw: Callable[[Node, Graph], bool]) 
     inner = _fresh(graph, f"{name}.nhwc")
     nodes, used = [], False
     for node in graph.nodes:
-        if name in node.inputs and not (reads_nchw(node, graph) and name not in node.inputs[1:]):
-            node = node.with_(inputs=tuple(inner if i == name else i for i in node.inputs))
-            used = True
+        if not (reads_nchw(node, graph) and name not in node.inputs[1:]):
+            kept = node.spec.by_value  # numbers and no image: as the caller gave them
+            turned = tuple(inner if i == name and at not in kept else i for at, i in enumerate(node.inputs))
+            used = used or turned != node.inputs
+            node = node.with_(inputs=turned)
         nodes.append(node)
     if used:
         graph.values[inner] = replace(graph.values[name], name=inner)

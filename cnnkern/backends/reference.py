@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import product
 
 import numpy as np
 
@@ -48,6 +49,7 @@ class ReferenceBackend:
             raise UnsupportedError(f"precision {precision!r} is not available on the reference: 'float32', 'strict'")
         shapes = [None if a is None else a.shape for a in arrays]
         spec.infer(*shapes)
+        spec.check_values(shapes, {i: arrays[i] for i in spec.by_value})
         start = time.perf_counter()
         dtype = self.dtype or arrays[0].dtype
         with np.errstate(all="ignore"):  # NaN and inf pass through as IEEE says, silently
@@ -105,7 +107,7 @@ def conv2d(spec, x, weight, bias=None, residual=None, scale=None, shift=None):
     """Tap by tap: y += w[:, :, r, s] x(shifted by r, s), one small matrix product per image and group."""
     ((n, k, p, q),) = spec.infer(*(a if a is None else a.shape for a in (x, weight, None, None, scale, shift)))
     if scale is not None:
-        x = _activate(spec.prologue, None, x * scale[:, None, None] + shift[:, None, None])
+        x = activate(spec.prologue, None, x * scale[:, None, None] + shift[:, None, None])
     g, (_, c, *kernel) = spec.groups, weight.shape
     y = np.zeros((n, g, k // g, p * q))
     for r, s, seen in _taps(_pad(x, spec.padding), kernel, spec.stride, spec.dilation, (p, q)):
@@ -115,7 +117,7 @@ def conv2d(spec, x, weight, bias=None, residual=None, scale=None, shift=None):
         y += bias[:, None, None]
     if residual is not None:
         y += residual
-    return _activate(spec.activation, spec.activation_param, y)
+    return activate(spec.activation, spec.activation_param, y)
 
 
 @op
@@ -149,7 +151,7 @@ def im2col(spec, x):
 @op
 def linear(spec, x, weight, bias=None):
     y = x @ weight.T
-    return _activate(spec.activation, spec.activation_param, y if bias is None else y + bias)
+    return activate(spec.activation, spec.activation_param, y if bias is None else y + bias)
 
 
 # --- pooling
@@ -201,6 +203,17 @@ def adaptive_avg_pool2d(spec, x):
     return np.moveaxis(np.array(y), (0, 1), (2, 3))
 
 
+@op
+def roi_max_pool(spec, x, rois):
+    y = np.zeros(spec.infer(x.shape, rois.shape)[0])
+    for r, (image, *corners) in enumerate(rois.tolist()):
+        rows, columns = spec.cells(corners, x.shape[2:])
+        for (p, (top, bottom)), (q, (left, right)) in product(enumerate(rows), enumerate(columns)):
+            if top < bottom and left < right:
+                y[r, :, p, q] = x[int(image), :, top:bottom, left:right].max(axis=(1, 2))
+    return y
+
+
 # --- normalisation
 
 
@@ -210,7 +223,7 @@ def batch_norm(spec, x, mean, var, weight=None, bias=None):
     y = (x - mean[along]) / np.sqrt(var[along] + spec.eps)
     if weight is not None:
         y = y * weight[along]
-    return _activate(spec.activation, spec.activation_param, y if bias is None else y + bias[along])
+    return activate(spec.activation, spec.activation_param, y if bias is None else y + bias[along])
 
 
 @op
@@ -266,23 +279,23 @@ ACTIVATIONS: dict[str, Callable[[Array, float | None], Array]] = {
 }
 
 
-def _activate(kind: str | None, param: float | None, x: Array) -> Array:
+def activate(kind: str | None, param: float | None, x: Array) -> Array:
     return x if kind is None else ACTIVATIONS[kind](x, param)
 
 
 @op
 def activation(spec, x):
-    return _activate(spec.kind, spec.param, x)
+    return activate(spec.kind, spec.param, x)
 
 
 @op
 def add(spec, a, b):
-    return _activate(spec.activation, spec.activation_param, a + b)
+    return activate(spec.activation, spec.activation_param, a + b)
 
 
 @op
 def mul(spec, a, b):
-    return _activate(spec.activation, spec.activation_param, a * b)
+    return activate(spec.activation, spec.activation_param, a * b)
 
 
 @op

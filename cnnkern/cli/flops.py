@@ -72,12 +72,13 @@ def _place(wanted: str | None) -> str:
 def _count(name, batch, backend, isa, threads):
     from .. import models
     from ..measure.accounting import account
-    from ..measure.pictures import photographs
+    from ..measure.accuracy import shapes
+    from ..measure.pictures import inputs
 
     model = models.create(name)
-    x = photographs(name, model.input_shape, batch)
+    x = inputs(name, model, batch)
     with forced(isa):
-        return account(model.compile(input_shape=x.shape, backend=backend, threads=threads), x)
+        return account(model.compile(input_shape=shapes(x), backend=backend, threads=threads), x)
 
 
 def _as_dict(name, batch, backend, isa, result) -> dict:

@@ -17,9 +17,17 @@ from .common import (
     model_names,
 )
 
+LARGE_MACS = 12_000_000_000  # beyond that the float64 reference takes a minute a network
+REDUCED_MACS = 4_000_000_000
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="names, or all; default: --ops")
+    parser.add_argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="names, or all (the largest then on smaller pictures); default: --ops",
+    )
     parser.add_argument("--ops", action="store_true", help="every operation and algorithm, on random shapes")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the shapes of --ops; default: 0")
     add_place(parser, threads=False)
@@ -41,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
     if ops and shown:
         out.print(verify.ops(ops, args.seed))
     verdicts = []
-    for name in names:
-        verdicts += _network(name, places)
+    for i, name in enumerate(names):
+        verdicts += _network(name, places, "all" in args.models, i / len(names) if len(names) > 1 else None)
     if verdicts and shown:
         out.print(verify.networks(verdicts))
 
@@ -82,13 +90,26 @@ def _ops(places: list[tuple[str, str | None]], seed: int) -> list:
     return results
 
 
-def _network(name: str, places: list[tuple[str, str | None]]) -> list:
+def _network(name: str, places: list[tuple[str, str | None]], reduced: bool, done: float | None) -> list:
     from .. import models
-    from ..measure.pictures import photographs
+    from ..measure.pictures import inputs
     from ..measure.verify import verify_network
     from ..report import console
 
     with console.progress() as line:
-        model = models.create(name)
-        x = photographs(name, model.input_shape, 2)
-        return list(verify_network(name, model, x, places, forced, lambda text: line.say(f"{name}: {text}")))
+        smaller = _smaller(models.get(name)) if reduced else None
+        model = models.create(name, input_shape=smaller)
+        x = inputs(name, model, 2)
+        verdicts = verify_network(
+            name, model, x, places, forced, lambda text: line.say(f"{name}: {text}", done), bool(smaller)
+        )
+        return list(verdicts)
+
+
+def _smaller(architecture) -> tuple[int, int, int] | None:
+    """A picture for the largest networks, of whole 32 pixels, on which they compute about REDUCED_MACS."""
+    if architecture.macs <= LARGE_MACS:
+        return None
+    channels, *size = architecture.input_shape
+    scale = (REDUCED_MACS / architecture.macs) ** 0.5
+    return (channels, *(max(64, 32 * round(side * scale / 32)) for side in size))

@@ -22,6 +22,7 @@ from ..ops import (
     PadSpec,
     Pool2dSpec,
     ReshapeSpec,
+    RoiMaxPoolSpec,
     SliceSpec,
     SoftmaxSpec,
     normalise_padding,
@@ -59,6 +60,14 @@ class GraphBuilder:
         self._scopes: list[str] = []
         self._layers: set[str] = set()
 
+    @classmethod
+    def on(cls, graph: Graph) -> GraphBuilder:
+        """A builder that adds to a copy of `graph`."""
+        g = cls(graph.name)
+        g.graph = graph.copy()
+        g._layers = {*graph.inputs, *(node.name for node in graph.nodes)}
+        return g
+
     # --- names, shapes, the general case
 
     @contextmanager
@@ -71,7 +80,7 @@ class GraphBuilder:
             self._scopes.pop()
 
     def shape(self, x: str) -> tuple[int | str, ...]:
-        """The shape of a value; its first dimension is the symbol "N"."""
+        """The shape of a value; its first dimension is the symbol "N", or "R" behind regions."""
         return self.graph.values[x].shape
 
     def channels(self, x: str) -> int:
@@ -96,6 +105,13 @@ class GraphBuilder:
             raise ValueError(f"input_shape: expected three positive integers (C, H, W), got {tuple(shape)}")
         self._layers.add(name)
         self.graph.values[name] = Value(name, ("N", *shape))
+        self.graph.inputs.append(name)
+        return name
+
+    def regions(self, name: str = "rois") -> str:
+        """A network input of "R" regions (R, 5): image, x1, y1, x2, y2 each, as `roi_max_pool` takes them."""
+        self._layers.add(name)
+        self.graph.values[name] = Value(name, ("R", 5))
         self.graph.inputs.append(name)
         return name
 
@@ -192,8 +208,9 @@ class GraphBuilder:
     def softmax(self, x: str, name: str | None = None, axis: int = -1) -> str:
         return self.emit(SoftmaxSpec(axis), (x,), name)
 
-    def dropout(self, x: str) -> str:
-        """The identity at inference; adds nothing."""
+    def dropout(self, x: str, rate: float) -> str:
+        """The identity at inference; adds nothing. That training drops this share of x is noted in the graph."""
+        self.graph.dropped[x] = rate
         return x
 
     # --- pooling and normalisation
@@ -216,6 +233,10 @@ class GraphBuilder:
         if self.shape(x)[2:] == size:
             return x
         return self.global_avg_pool(x, name) if size == (1, 1) else self.emit(AdaptiveAvgPool2dSpec(size), (x,), name)
+
+    def roi_max_pool(self, x: str, rois: str, size: Pair, scale: float, name: str | None = None) -> str:
+        """Maxima over a grid of `size` cells on each region: (N, C, H, W) and (R, 5) -> (R, C, *size)."""
+        return self.emit(RoiMaxPoolSpec(_pair(size), scale), (x, rois), name)
 
     def lrn(self, x: str, size: int, alpha=1e-4, beta=0.75, k=1.0, alpha_is_sum=False, name=None) -> str:
         """Local response normalisation across `size` channels."""

@@ -49,14 +49,21 @@ class Executable:
 
     Attributes: `plan` (prints as a table), `steps`, `arena_bytes` (of one context), `activation_bytes` (without reuse).
     A runner may offer more: `profile(context, inputs)`, the ms of each step of one run, where that is truer than
-    watching; `count(context, inputs)`, rows as `count` below; `takes(array)`, whether it also takes an array that is
-    not NumPy's (one on its device; it then copies outputs out at the end, so that they may be inputs).
+    watching; `count(context, inputs, steps)`, rows as `count` below; `known(step, values)`, the step with a prediction
+    from the values, by the name of the op's input, that decide what it does; `takes(array)`, whether it also takes an
+    array that is not NumPy's (one on its device; it then copies outputs out at the end, so that they may be inputs).
     """
 
     def __init__(self, plan: Plan, runner: Runner, *, max_contexts: int = MAX_CONTEXTS):
         self.plan = plan
         self._runner = runner
         self._takes = getattr(runner, "takes", lambda array: False)
+        at = {value.name: i for i, value in enumerate(plan.inputs)}
+        self._by_value = [  # (which step hangs on values of inputs, {position: which input})
+            (i, {position: at[step.inputs[position]] for position in step.spec.by_value})
+            for i, step in enumerate(plan.steps)
+            if step.spec.by_value and all(step.inputs[position] in at for position in step.spec.by_value)
+        ]
         self._contexts = ContextPool(runner.new_context, max_contexts)
 
     @property
@@ -132,7 +139,23 @@ class Executable:
             raise UnsupportedError(f"the backend {self.plan.backend!r} does not count operations; the cpu backend does")
         inputs = self._checked_inputs(x)
         with self._contexts.borrow() as context:
-            return [dict(row) for row in count(context, inputs)]
+            return [dict(row) for row in count(context, inputs, self._known(inputs))]
+
+    def known(self, x) -> list[Step]:
+        """The steps, as `steps`; those whose work hangs on values of `x` with what these say of it, `predicted` too."""
+        return self._known(self._checked_inputs(x))
+
+    def _known(self, inputs: Sequence) -> list[Step]:
+        know, steps = getattr(self._runner, "known", lambda step, values: step), list(self.steps)
+        for i, values in self._values(inputs):
+            steps[i] = know(steps[i], {steps[i].spec.inputs[position]: array for position, array in values.items()})
+        return steps
+
+    def _values(self, inputs: Sequence) -> Iterator[tuple[int, dict[int, np.ndarray]]]:
+        """(which step, the inputs whose values decide what it does, by position, in host memory)."""
+        for i, positions in self._by_value:
+            arrays = {position: inputs[at] for position, at in positions.items()}
+            yield i, {position: a if isinstance(a, np.ndarray) else a.get() for position, a in arrays.items()}
 
     def _watched_times(self, context, inputs) -> list[float]:
         times: list[float] = []
@@ -140,17 +163,20 @@ class Executable:
         return times
 
     def _checked_inputs(self, x) -> list[np.ndarray]:
-        arrays = _by_position(x, self.plan.inputs, "x")
-        labels = [_label("x", value, self.plan.inputs) for value in self.plan.inputs]
-        return [_checked(a, v, label, self._takes) for a, v, label in zip(arrays, self.plan.inputs, labels)]
+        arrays = by_position(x, self.plan.inputs, "x")
+        labels = [label("x", value, self.plan.inputs) for value in self.plan.inputs]
+        arrays = [_checked(a, v, name, self._takes) for a, v, name in zip(arrays, self.plan.inputs, labels)]
+        for i, values in self._values(arrays):
+            self.steps[i].spec.check_values(self.steps[i].in_shapes, values)
+        return arrays
 
     def _checked_outputs(self, out) -> list[np.ndarray]:
-        arrays = _by_position(out, self.plan.outputs, "out")
+        arrays = by_position(out, self.plan.outputs, "out")
         for array, value in zip(arrays, self.plan.outputs):
-            label = _label("out", value, self.plan.outputs)
-            _checked(array, value, label, self._takes, exact=True)
+            name = label("out", value, self.plan.outputs)
+            _checked(array, value, name, self._takes, exact=True)
             if isinstance(array, np.ndarray) and not array.flags.writeable:
-                raise ValueError(f"{label}: the array is read-only; a writeable one is accepted")
+                raise ValueError(f"{name}: the array is read-only; a writeable one is accepted")
         return arrays
 
 
@@ -243,27 +269,28 @@ def compile_steps(
     return Executable(plan, StepRunner(plan, weights), max_contexts=max_contexts)
 
 
-def _by_position(given, values: Sequence[Value], what: str) -> list:
-    """Arrays in the order of `values` from one array, a sequence or a mapping by name."""
+def by_position(given, values: Sequence[Value], what: str, things: str = "arrays") -> list:
+    """Arrays, or other `things`, in the order of `values` from one array, a sequence or a mapping by name."""
     names = [value.name for value in values]
     if isinstance(given, Mapping):
         if set(given) != set(names):
             raise ValueError(
-                f"{what}: arrays named {', '.join(names)} are accepted, got {', '.join(map(str, given)) or 'none'}"
+                f"{what}: {things} named {', '.join(names)} are accepted, got {', '.join(map(str, given)) or 'none'}"
             )
         return [given[name] for name in names]
     if isinstance(given, (list, tuple)):
         if len(given) != len(names):
-            raise ValueError(f"{what}: {len(names)} arrays ({', '.join(names)}) are accepted, got {len(given)}")
+            raise ValueError(f"{what}: {len(names)} {things} ({', '.join(names)}) are accepted, got {len(given)}")
         return list(given)
     if len(names) != 1:
         raise TypeError(
-            f"{what}: {len(names)} arrays ({', '.join(names)}) are accepted, got one {type(given).__name__}"
+            f"{what}: {len(names)} {things} ({', '.join(names)}) are accepted, got one {type(given).__name__}"
         )
     return [given]
 
 
-def _label(what: str, value: Value, values: Sequence[Value]) -> str:
+def label(what: str, value: Value, values: Sequence[Value]) -> str:
+    """What messages call one of several arrays."""
     return what if len(values) == 1 else f"{what}[{value.name!r}]"
 
 

@@ -1,7 +1,9 @@
-"""The graph: values, nodes and parameters, in execution order. Plain data; shapes may hold "N", the batch."""
+"""The graph: values, nodes and parameters, in execution order. Plain data; shapes may hold "N", the batch, and "R", the
+number of regions."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..ops.base import Spec
@@ -56,7 +58,9 @@ class Node:
 
 @dataclass
 class Graph:
-    """Nodes in execution order over named values and params. Passes return a new Graph and leave theirs alone."""
+    """Nodes in execution order over named values and params. Passes return a new Graph and leave theirs alone.
+
+    `dropped` notes which values training drops a share of; nothing that runs looks at it."""
 
     name: str
     inputs: list[str] = field(default_factory=list)
@@ -64,11 +68,11 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     values: dict[str, Value] = field(default_factory=dict)
     params: dict[str, Param] = field(default_factory=dict)
+    dropped: dict[str, float] = field(default_factory=dict)
 
     def copy(self) -> Graph:
-        return Graph(
-            self.name, list(self.inputs), list(self.outputs), list(self.nodes), dict(self.values), dict(self.params)
-        )
+        parts = (self.inputs, self.outputs, self.nodes), (self.values, self.params, self.dropped)
+        return Graph(self.name, *map(list, parts[0]), *map(dict, parts[1]))
 
     def shape(self, name: str):
         """The shape of a value or a param; None for the absent input ""."""
@@ -88,10 +92,16 @@ class Graph:
                     table.setdefault(name, []).append(node)
         return table
 
-    def bind(self, batch: int) -> Graph:
-        """The same graph with the symbol "N" replaced by a number everywhere."""
-        bound = self.copy()
-        bound.values = {
-            name: replace(v, shape=tuple(batch if d == "N" else d for d in v.shape)) for name, v in self.values.items()
-        }
+    def bind(self, sizes: int | Mapping[str, int]) -> Graph:
+        """The same graph with symbols replaced by numbers everywhere: the batch "N", the number of regions "R".
+
+        Args:
+            sizes: a number for all of them, or by symbol; those that it leaves out stay.
+        """
+        bound, named = self.copy(), isinstance(sizes, Mapping)
+
+        def number(dim: Dim) -> Dim:
+            return dim if not isinstance(dim, str) else sizes.get(dim, dim) if named else sizes
+
+        bound.values = {name: replace(v, shape=tuple(map(number, v.shape))) for name, v in self.values.items()}
         return bound

@@ -1,7 +1,7 @@
 """Operation accounting: theory, predicted and executed, never mixed, and what lies between them.
 
-`theory` comes from the Spec, `predicted` from shape and plan alone, `executed` from running the plan on counting
-kernels. They must satisfy, for every layer,
+`theory` comes from the Spec, `predicted` from shape and plan alone (and where regions lie, from those), `executed` from
+running the plan on counting kernels. They must satisfy, for every layer,
 
     predicted == executed                    (the plan does what it says)
     theory - executed == sum of the items    (and we know where every operation went)
@@ -125,7 +125,7 @@ def account(executable: Any, x: Any) -> ModelAccount:
     if len(counted) != len(rows):
         raise RuntimeError("two counted steps carry the same name: a count could not be given to its layer")
     layers = []
-    for step in executable.steps:
+    for step in executable.known(x) if hasattr(executable, "known") else executable.steps:
         row = counted.pop(step.name, {})
         layers.append(
             LayerAccount(

@@ -128,12 +128,25 @@ def compare_network(
     return NetworkErrors((*inner, last), varies)
 
 
-def reference_taps(model: Any, x: np.ndarray, wanted: Wanted = lambda name: True) -> Taps:
-    """Run `model` on `x` through the oracle, float64 throughout; keep its outputs and the values that are wanted."""
-    return taps(model.compile(x.shape, backend=ReferenceBackend(dtype=np.float64)), x, wanted)
+def shapes(x: Any) -> tuple:
+    """What `Model.compile` wants to hear of an input, or of a tuple of all of them."""
+    return tuple(array.shape for array in x) if isinstance(x, tuple) else x.shape
 
 
-def taps(executable: Any, x: np.ndarray, wanted: Wanted = lambda name: True) -> Taps:
+def bound(model: Any, x: Any) -> Graph:
+    """The model's graph for such inputs."""
+    arrays = x if isinstance(x, tuple) else (x,)
+    pairs = [pair for shape, a in zip(model.input_shapes.values(), arrays) for pair in zip(shape, a.shape)]
+    return model.graph.bind({symbol: size for symbol, size in pairs if isinstance(symbol, str)})
+
+
+def reference_taps(model: Any, x: Any, wanted: Wanted = lambda name: True) -> Taps:
+    """Run `model` on `x` (or a tuple of inputs) through the oracle, float64 throughout; keep its outputs and the values
+    that are wanted."""
+    return taps(model.compile(shapes(x), backend=ReferenceBackend(dtype=np.float64)), x, wanted)
+
+
+def taps(executable: Any, x: Any, wanted: Wanted = lambda name: True) -> Taps:
     """The outputs of `executable` on `x` and every value of its steps whose name is wanted, by name.
 
     Flattened values are left out: a backend may flatten in another order and permute the next weights to match.

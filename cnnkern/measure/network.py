@@ -190,15 +190,15 @@ def bench_network(
     model, x = course.model, course.pictures(batch)
     on_stage("building", 0.0)
     start = time.perf_counter()
-    executable = model.compile(input_shape=tuple(x.shape), backend=backend, threads=threads)
+    executable = model.compile(input_shape=accuracy.shapes(x), backend=backend, threads=threads)
     build_s = time.perf_counter() - start
 
     on_stage("checking", 0.0)
     start = time.perf_counter()
     result = executable(x)
     first_s = time.perf_counter() - start
-    output = result[0] if isinstance(result, tuple) else result  # auxiliary heads are not looked at
-    graph, answers = model.graph.bind(batch), {course.output: course.answers(batch)}
+    output = result[0] if isinstance(result, tuple) else result  # the first alone is looked at
+    graph, answers = accuracy.bound(model, x), {course.output: course.answers(batch)}
     errors = accuracy.compare_network(graph, {course.output: output}, answers, course.varies)
     on_stage("counting", 0.0)
     counts = account(executable, x)

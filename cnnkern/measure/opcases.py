@@ -168,6 +168,14 @@ def _pool(kind: str) -> Callable:
     return make
 
 
+def _roi_max_pool(d: _Draw):
+    x, scale = d.image(), d.one((1.0, 1 / 16, 0.3))
+    count, (n, _, h, w) = d.int(1, 5), x.shape
+    corners = d.array(count, 4) * np.array([w, h, w, h], np.float32) / np.float32(scale)
+    images = np.array([d.int(0, n - 1) for _ in range(count)], np.float32)
+    return ops.RoiMaxPoolSpec(d.pair(1, 7), scale), (x, np.column_stack([images, corners]))
+
+
 def _batch_norm(d: _Draw):
     x = d.image()
     c = x.shape[1]
@@ -221,6 +229,7 @@ CASES: dict[str, Callable[[_Draw], tuple[Spec, Arrays]]] = {
     "conv2d depthwise": _depthwise,
     "conv2d grouped": _grouped,
     "conv2d winograd": _winograd,
+    "conv2d fft": lambda d: _conv(d, "fft"),
     "locally_connected2d": _locally_connected,
     "linear": _linear,
     "fused_block": _fused_block,
@@ -230,6 +239,7 @@ CASES: dict[str, Callable[[_Draw], tuple[Spec, Arrays]]] = {
     "pool2d sum": _pool("sum"),
     "global_pool2d": lambda d: (ops.GlobalPool2dSpec(d.one(("avg", "max"))), (d.image(),)),
     "adaptive_avg_pool2d": lambda d: (ops.AdaptiveAvgPool2dSpec(d.pair(1, 7)), (d.image(),)),
+    "roi_max_pool": _roi_max_pool,
     "batch_norm": _batch_norm,
     "local_response_norm": _response_norm,
     "local_contrast_norm": lambda d: (ops.LocalContrastNormSpec(d.one((3, 7))), (d.image(d.one((1, 3, 17))),)),

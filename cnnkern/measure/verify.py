@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from .. import backends, testing
 from ..errors import UnsupportedError
 from ..graph import passes
@@ -60,6 +58,8 @@ class NetworkVerdict:
     backend: str
     isa: str | None
     errors: accuracy.NetworkErrors
+    input_shape: tuple[int, ...]  # of one image
+    reduced: bool  # whether that is smaller than the published one
 
     @property
     def good(self) -> bool:
@@ -71,6 +71,8 @@ class NetworkVerdict:
             "model": self.model,
             "backend": self.backend,
             "isa": self.isa,
+            "input_shape": list(self.input_shape),
+            "reduced": self.reduced,
             "layers": len(self.errors.layers),
             "worst_layer": worst.layer,
             "worst_error": worst.error,
@@ -132,17 +134,18 @@ def _closeness(error: float, tolerance: float) -> float:
 def verify_network(
     name: str,
     model: Any,
-    x: np.ndarray,
+    x: Any,
     places: list[tuple[str, str | None]],
     forced: Callable[[str | None], Any],
     on_stage: Callable[[str], None] = lambda text: None,
+    reduced: bool = False,
 ) -> Iterator[NetworkVerdict]:
     """Compare a model's layers and output on every (backend, isa) of `places` with the reference, which runs once.
 
     Args: `x` holds two inputs, whose outputs must differ; `forced(isa)` is a context in which plans are made for that
-    ISA.
+    ISA; `reduced` is noted in the verdicts.
     """
-    graph = model.graph.bind(len(x))
+    graph = accuracy.bound(model, x)
     on_stage("weights and the float64 reference")
     surviving = set().union(*(_surviving(graph, model.weights, backend) for backend, _ in places))
     reference = accuracy.reference_taps(model, x, surviving.__contains__)
@@ -150,8 +153,9 @@ def verify_network(
     for backend, isa in places:
         on_stage(f"comparing {isa or backend}")
         with forced(isa):
-            mine = accuracy.taps(model.compile(input_shape=x.shape, backend=backend), x)
-        yield NetworkVerdict(name, backend, isa, accuracy.compare_network(graph, mine, reference, varies))
+            mine = accuracy.taps(model.compile(input_shape=accuracy.shapes(x), backend=backend), x)
+        errors = accuracy.compare_network(graph, mine, reference, varies)
+        yield NetworkVerdict(name, backend, isa, errors, model.input_shape, reduced)
 
 
 def _surviving(graph: Graph, weights: dict, backend: str) -> set[str]:

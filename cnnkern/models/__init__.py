@@ -16,6 +16,7 @@ from . import (  # noqa: F401  (each family registers its rows)
     densenet,
     digits,
     efficientnet,
+    fast_rcnn,
     fractalnet,
     googlenet,
     inception,

@@ -56,7 +56,7 @@ def build_227(
     x = g.flatten(x)
     for i in (6, 7):
         if i not in without:
-            x = g.dropout(g.relu(g.linear(x, f"fc{i}", 4096), f"relu{i}"))
+            x = g.dropout(g.relu(g.linear(x, f"fc{i}", 4096), f"relu{i}"), 0.5)
     return g.softmax(g.linear(x, "fc8", num_classes), "prob")
 
 
@@ -71,8 +71,8 @@ def build(g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> str:
             index += 2
     if not include_top:
         return x
-    x = g.dropout(g.flatten(g.adaptive_avg_pool(x, 6, "avgpool"), name="flatten"))
-    x = g.dropout(g.relu(g.linear(x, "classifier.1", 4096), "classifier.2"))
+    x = g.dropout(g.flatten(g.adaptive_avg_pool(x, 6, "avgpool"), name="flatten"), 0.5)
+    x = g.dropout(g.relu(g.linear(x, "classifier.1", 4096), "classifier.2"), 0.5)
     x = g.relu(g.linear(x, "classifier.4", 4096), "classifier.5")
     return g.linear(x, "classifier.6", num_classes)
 

@@ -25,7 +25,7 @@ def build(g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> str:
         return x
     x = g.relu(g.linear(g.flatten(x), "F7", REPRESENTATION), "representation")
     descriptor(g, x)
-    return g.softmax(g.linear(g.dropout(x), "F8", num_classes), "prob")
+    return g.softmax(g.linear(g.dropout(x, 0.5), "F8", num_classes), "prob")
 
 
 def descriptor(g: GraphBuilder, x: str) -> str:

@@ -38,6 +38,7 @@ TABLE = {
     "b6": (1.8, 2.6, 528, 43_040_704, 224_432, 19_067_593_536),
     "b7": (2.0, 3.1, 600, 66_347_960, 310_720, 37_745_884_192),
 }
+DROPPED = {row[:2]: share for row, share in zip(TABLE.values(), (0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5))}
 LARGE = ("b5", "b6", "b7")  # where torchvision's epsilon is 1e-3
 
 # --- what the libraries call the parts: of the network, of a block, of a block that does not expand
@@ -96,7 +97,7 @@ def build(net: tuple, g: GraphBuilder, x: str, num_classes: int, include_top: bo
     x = conv(g, x, names, "head", divisible(1280 * width), 1, same=same, eps=eps)
     if not include_top:
         return x
-    x = g.dropout(g.flatten(g.global_avg_pool(x, "avgpool"), name="flatten"))
+    x = g.dropout(g.flatten(g.global_avg_pool(x, "avgpool"), name="flatten"), DROPPED[width, depth])
     x = g.linear(x, names["classifier"], num_classes)
     return g.softmax(x, "softmax") if style == "keras" else x
 

@@ -1,11 +1,11 @@
-"""GoogLeNet (Inception v1), twice: the 2014 network, and torchvision's batch-normalised relative; and its two modules.
+"""GoogLeNet (Inception v1), twice: the 2014 network, and torchvision's batch-normalised relative; and its modules.
 
 Paper: Szegedy et al., "Going Deeper with Convolutions", https://arxiv.org/abs/1409.4842. `googlenet_2014` is the
 paper's network in the form of Caffe's bvlc_googlenet, with its layer names. `googlenet` is torchvision's: batch norm
 (eps 1e-3) instead of LRN, 3x3 in the "5x5" branch, a 2x2 fourth pool. With the auxiliary heads of training,
 `googlenet_2014_aux` and `googlenet+aux`, the outputs are three: the scores, those of the head behind module 4a, those
-behind 4d. `inception_naive` and `inception_bottleneck` are the modules of the paper's figure 2 alone, at the widths
-that lectures compute with: 28x28 maps, no classifier.
+behind 4d; `googlenet_aux_head` is the first of these heads alone. `inception_naive` and `inception_bottleneck` are the
+modules of the paper's figure 2 alone, at the widths that lectures compute with: 28x28 maps, no classifier.
 """
 
 from __future__ import annotations
@@ -53,17 +53,23 @@ def build_2014(aux: bool, g: GraphBuilder, x: str, num_classes: int, include_top
                 heads.append(auxiliary_2014(g, x, f"loss{AUXILIARY[module]}", num_classes))
     if not include_top:
         return x
-    x = g.dropout(g.flatten(g.global_avg_pool(x, "pool5"), name="flatten"))
+    x = g.dropout(g.flatten(g.global_avg_pool(x, "pool5"), name="flatten"), 0.4)
     x = g.linear(x, "loss3/classifier", num_classes)
     return [x, *heads] if aux else x
 
 
 def auxiliary_2014(g: GraphBuilder, x: str, name: str, num_classes: int) -> str:
     with g.scope(name, "/"):
-        x = g.avg_pool(x, 5, 3, name="ave_pool", ceil_mode=True)
-        x = g.relu(g.conv(x, "conv", 128, 1), "relu_conv")
-        x = g.dropout(g.relu(g.linear(g.flatten(x), "fc", 1024), "relu_fc"))
-        return g.linear(x, "classifier", num_classes)
+        return auxiliary_head(g, x, num_classes, True)
+
+
+def auxiliary_head(g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> str:
+    x = g.avg_pool(x, 5, 3, name="ave_pool", ceil_mode=True)
+    x = g.relu(g.conv(x, "conv", 128, 1), "relu_conv")
+    if not include_top:
+        return x
+    x = g.dropout(g.relu(g.linear(g.flatten(x), "fc", 1024), "relu_fc"), 0.7)
+    return g.linear(x, "classifier", num_classes)
 
 
 def conv_relu(g: GraphBuilder, x: str, name: str, channels: int, kernel: int, stride: int = 1) -> str:
@@ -97,7 +103,7 @@ def build(aux: bool, g: GraphBuilder, x: str, num_classes: int, include_top: boo
                 heads.append(auxiliary(g, x, f"aux{AUXILIARY[module]}", num_classes))
     if not include_top:
         return x
-    x = g.dropout(g.flatten(g.global_avg_pool(x, "avgpool"), name="flatten"))
+    x = g.dropout(g.flatten(g.global_avg_pool(x, "avgpool"), name="flatten"), 0.2)
     x = g.linear(x, "fc", num_classes)
     return [x, *heads] if aux else x
 
@@ -105,7 +111,7 @@ def build(aux: bool, g: GraphBuilder, x: str, num_classes: int, include_top: boo
 def auxiliary(g: GraphBuilder, x: str, name: str, num_classes: int) -> str:
     with g.scope(name):
         x = basic_conv(g, g.adaptive_avg_pool(x, 4, "avgpool"), "conv", 128, 1)
-        x = g.dropout(g.relu(g.linear(g.flatten(x), "fc1", 1024)))
+        x = g.dropout(g.relu(g.linear(g.flatten(x), "fc1", 1024)), 0.7)
         return g.linear(x, "fc2", num_classes)
 
 
@@ -164,6 +170,9 @@ register(
         reference="tv:googlenet",
         aliases=("googlenet_aux",),
     )
+)
+register(
+    Architecture("googlenet_aux_head", auxiliary_head, 3_188_840, 4_169_728, input_shape=(512, 14, 14), paper=PAPER)
 )
 # name: (widths, parameters, MACs)
 for name, (widths, params, macs) in {

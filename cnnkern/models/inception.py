@@ -36,8 +36,8 @@ def build(aux: bool, g: GraphBuilder, x: str, num_classes: int, include_top: boo
             heads.append(auxiliary(g, x, num_classes))
     if not include_top:
         return x
-    x = g.dropout(g.global_avg_pool(x, "avgpool"))
-    x = g.linear(g.flatten(x, name="flatten"), "fc", num_classes)
+    x = g.dropout(g.flatten(g.global_avg_pool(x, "avgpool"), name="flatten"), 0.5)
+    x = g.linear(x, "fc", num_classes)
     return [x, *heads] if aux else x
 
 

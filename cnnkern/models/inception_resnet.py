@@ -41,7 +41,7 @@ def build(g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> str:
     x = conv(g, x, "conv2d_7b", 1536, 1)
     if not include_top:
         return x
-    x = g.dropout(g.flatten(g.global_avg_pool(x, "global_pool"), name="flatten"))
+    x = g.dropout(g.flatten(g.global_avg_pool(x, "global_pool"), name="flatten"), 0.2)
     return g.linear(x, "classif", num_classes)
 
 

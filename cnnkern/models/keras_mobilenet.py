@@ -43,7 +43,7 @@ def build_v1(width: float, g: GraphBuilder, x: str, num_classes: int, include_to
             index += 1
     if not include_top:
         return x
-    x = g.conv(g.dropout(g.global_avg_pool(x, "global_average_pooling2d")), "conv_preds", num_classes, 1)
+    x = g.conv(g.dropout(g.global_avg_pool(x, "global_average_pooling2d"), 0.001), "conv_preds", num_classes, 1)
     return g.softmax(g.flatten(x, name="reshape_2"), "predictions")
 
 

@@ -56,7 +56,7 @@ def build_v2(width: float, g: GraphBuilder, x: str, num_classes: int, include_to
     x = conv_norm_act(g, x, f"features.{index}", max(1280, divisible(1280 * width)), 1, act="relu6")
     if not include_top:
         return x
-    x = g.dropout(g.flatten(g.global_avg_pool(x, "avgpool"), name="flatten"))
+    x = g.dropout(g.flatten(g.global_avg_pool(x, "avgpool"), name="flatten"), 0.2)
     return g.linear(x, "classifier.1", num_classes)
 
 

@@ -42,7 +42,7 @@ def build(net: tuple, zeros: bool, softmax: bool, g: GraphBuilder, x: str, num_c
     x = g.relu(x, "act")
     if not include_top:
         return x
-    x = g.dropout(g.flatten(g.global_avg_pool(x, "global_pool"), name="flatten"))
+    x = g.dropout(g.flatten(g.global_avg_pool(x, "global_pool"), name="flatten"), 0.5)
     x = g.linear(x, "last_linear", num_classes)
     return g.softmax(x, "softmax") if softmax else x
 

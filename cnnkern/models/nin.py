@@ -11,16 +11,18 @@ from functools import partial
 from ..graph.builder import GraphBuilder
 from .registry import Architecture, register
 
-# Convolutions (name, channels, kernel, stride, padding) and pools (name, kind); the last convolution scores the classes
+# Convolutions (name, channels, kernel, stride, padding), pools (name, kind), dropout; one more scores the classes
 CIFAR10 = (
     ("conv1", 192, 5, 1, 2),
     ("cccp1", 160, 1),
     ("cccp2", 96, 1),
     ("pool1", "max"),
+    ("drop",),
     ("conv2", 192, 5, 1, 2),
     ("cccp3", 192, 1),
     ("cccp4", 192, 1),
     ("pool2", "avg"),
+    ("drop",),
     ("conv3", 192, 3, 1, 1),
     ("cccp5", 192, 1),
 )
@@ -37,6 +39,7 @@ IMAGENET = (
     ("cccp5", 384, 1),
     ("cccp6", 384, 1),
     ("pool3", "max"),
+    ("drop",),
     ("conv4-1024", 1024, 3, 1, 1),
     ("cccp7-1024", 1024, 1),
 )
@@ -48,7 +51,9 @@ def build(
     for name, *row in layers:
         if name.startswith("pool"):
             pool = g.max_pool if row[0] == "max" else g.avg_pool
-            x = g.dropout(pool(x, 3, 2, name=name, ceil_mode=True))
+            x = pool(x, 3, 2, name=name, ceil_mode=True)
+        elif name == "drop":
+            x = g.dropout(x, 0.5)
         else:
             x = g.relu(g.conv(x, name, *row))
     if not include_top:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -41,10 +42,38 @@ class Architecture:
         """The network as a `Graph` with the symbolic batch "N".
 
         Without its top it ends in the last feature map, before pooling, flattening and classifier.
+
+        Raises:
+            ValueError: an input_shape (C, H, W) that the network cannot take; names the least square that it can.
         """
-        g = GraphBuilder(self.name)
-        x = g.input(tuple(input_shape or self.input_shape))
-        return g.finish(self.build(g, x, num_classes or self.num_classes, include_top))
+
+        def made(shape: tuple[int, int, int]) -> Graph:
+            g = GraphBuilder(self.name)
+            return g.finish(self.build(g, g.input(shape), num_classes or self.num_classes, include_top))
+
+        shape = tuple(self.input_shape if input_shape is None else input_shape)
+        try:
+            return made(shape)
+        except ValueError as error:
+            if shape == self.input_shape or (least := _least(made, shape, max(self.input_shape[1:]))) is None:
+                raise
+            fitting = f"; of squares ({shape[0]}, {least}, {least}) would do" if min(shape[1:]) < least else ""
+            raise ValueError(f"input_shape: {self.name} cannot take {shape}{fitting}: {error}") from None
+
+
+def _least(made: Callable[[tuple[int, int, int]], Graph], shape: tuple[int, int, int], enough: int) -> int | None:
+    """The side of the smallest square that can be built, at most `enough`; None where even that cannot."""
+
+    def fits(side: int) -> bool:
+        try:
+            made((shape[0], side, side))
+        except ValueError:
+            return False
+        return True
+
+    if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape) or not fits(enough):
+        return None
+    return bisect_left(range(1, enough), True, key=fits) + 1
 
 
 ARCHITECTURES: dict[str, Architecture] = {}

@@ -31,7 +31,7 @@ def build(features: tuple, g: GraphBuilder, x: str, num_classes: int, include_to
             x = fire(g, x, f"features.{index}", row, FIRE[row])
     if not include_top:
         return x
-    x = g.dropout(x)
+    x = g.dropout(x, 0.5)
     x = g.relu(g.conv(x, "classifier.1", num_classes, 1), "classifier.2")
     return g.flatten(g.global_avg_pool(x, "classifier.3"), name="flatten")
 

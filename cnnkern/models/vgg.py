@@ -44,8 +44,8 @@ def build(layers: str, normalised: bool, g: GraphBuilder, x: str, num_classes: i
     if not include_top:
         return x
     x = g.flatten(g.adaptive_avg_pool(x, 7, "avgpool"), name="flatten")
-    x = g.dropout(g.relu(g.linear(x, "classifier.0", 4096), "classifier.1"))
-    x = g.dropout(g.relu(g.linear(x, "classifier.3", 4096), "classifier.4"))
+    x = g.dropout(g.relu(g.linear(x, "classifier.0", 4096), "classifier.1"), 0.5)
+    x = g.dropout(g.relu(g.linear(x, "classifier.3", 4096), "classifier.4"), 0.5)
     return g.linear(x, "classifier.6", num_classes)
 
 

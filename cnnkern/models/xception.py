@@ -32,7 +32,7 @@ def build(g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> str:
     if not include_top:
         return x
     x = g.flatten(g.global_avg_pool(x, "head.global_pool"), name="head.flatten")
-    return g.linear(g.dropout(x), "head.fc", num_classes)
+    return g.linear(g.dropout(x, 0.5), "head.fc", num_classes)
 
 
 def module(g: GraphBuilder, x: str, widths: tuple[int, int, int], stride: int) -> str:
@@ -71,7 +71,7 @@ def build_first(g: GraphBuilder, x: str, num_classes: int, include_top: bool) ->
     if not include_top:
         return x
     x = g.flatten(g.global_avg_pool(x, "global_pool"), name="flatten")
-    return g.linear(g.dropout(x), "fc", num_classes)
+    return g.linear(g.dropout(x, 0.5), "fc", num_classes)
 
 
 def pooled_module(g: GraphBuilder, x: str, widths: tuple[int, ...], stride: int, starts_with_relu: bool) -> str:

@@ -31,8 +31,8 @@ def build(widths: tuple[int, ...], g: GraphBuilder, x: str, num_classes: int, in
     if not include_top:
         return x
     x = g.flatten(x)
-    x = g.dropout(g.relu(g.linear(x, "fc6", 4096), "relu6"))
-    x = g.dropout(g.relu(g.linear(x, "fc7", 4096), "relu7"))
+    x = g.dropout(g.relu(g.linear(x, "fc6", 4096), "relu6"), 0.5)
+    x = g.dropout(g.relu(g.linear(x, "fc7", 4096), "relu7"), 0.5)
     return g.softmax(g.linear(x, "fc8", num_classes), "prob")
 
 

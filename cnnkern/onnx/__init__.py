@@ -16,7 +16,8 @@ def save(m: Any, path: str | os.PathLike[str], batch: int | None = 1) -> None:
     Args:
         m: a `cnnkern.model.Model`, built-in or loaded.
         path: the file; one that is there is replaced.
-        batch: images per call, fixed in the file; None leaves it open (ONNX's `dim_param` "N").
+        batch: images per call, fixed in the file; None leaves it open (ONNX's `dim_param` "N"), as the number of
+            regions ("R") always is.
     Raises:
         ImportError: onnx is not installed. TypeError, ValueError: what is no Model, or no batch.
         UnsupportedError: a layer that ONNX cannot express, by name. OSError: the file cannot be written.
@@ -27,7 +28,7 @@ def save(m: Any, path: str | os.PathLike[str], batch: int | None = 1) -> None:
     if graph is None or weights is None:
         raise TypeError(f"m must be a cnnkern Model, as models.create returns, got {type(m).__name__}")
     if batch is not None:
-        graph = graph.bind(as_int("batch", batch, 1))
+        graph = graph.bind({"N": as_int("batch", batch, 1)})
     try:
         from . import exporter
     except ModuleNotFoundError as error:

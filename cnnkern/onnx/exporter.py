@@ -191,7 +191,7 @@ def pool2d(w, spec, inputs):
         raise UnsupportedError("ONNX has no sum pooling")
     x = w.shape(inputs[0])
     # Where ceil_mode changes nothing it stays out: ONNX's shape inference does not always drop a last empty window.
-    ceil_mode = int(spec.ceil_mode and spec.infer(x) != replace(spec, ceil_mode=False).infer(x))
+    ceil_mode = int(spec.ceil_mode and _hangs_over(spec, x))
     window = _window(spec, spec.kernel, dilations=spec.kind == "max" or spec.dilation != (1, 1))
     if spec.kind == "max":
         w.emit("MaxPool", inputs, **window, ceil_mode=ceil_mode)
@@ -200,6 +200,13 @@ def pool2d(w, spec, inputs):
         w.needs(OPSET_OVERHANG)
     included = int(spec.count_include_pad)
     w.emit("AveragePool", inputs, **window, ceil_mode=ceil_mode, count_include_pad=included)
+
+
+def _hangs_over(spec, x) -> bool:
+    try:
+        return spec.infer(x) != replace(spec, ceil_mode=False).infer(x)
+    except ValueError:  # its one window does
+        return True
 
 
 def global_pool2d(w, spec, inputs):
@@ -221,6 +228,10 @@ def adaptive_avg_pool2d(w, spec, inputs):
             matrix[i, start:stop] = 1 / (stop - start)
     y = w.emit("MatMul", [w.constant("rows", rows), inputs[0]])
     w.emit("MatMul", [y, w.constant("columns", columns.T)])
+
+
+def roi_max_pool(w, spec, inputs):
+    w.emit("MaxRoiPool", inputs, pooled_shape=spec.output_size, spatial_scale=spec.spatial_scale)
 
 
 # --- normalisation
@@ -307,7 +318,7 @@ def reorder(w, spec, inputs):
 EMITTERS: dict[str, Callable[[_Writer, Any, list[str]], None]] = {
     function.__name__.rstrip("_"): function
     for function in (
-        conv2d, linear, pool2d, global_pool2d, adaptive_avg_pool2d, batch_norm, local_response_norm, activation, add,
-        mul, softmax, concat, channel_shuffle, pad, flatten, slice_, reshape, transpose, reorder,
+        conv2d, linear, pool2d, global_pool2d, adaptive_avg_pool2d, roi_max_pool, batch_norm, local_response_norm,
+        activation, add, mul, softmax, concat, channel_shuffle, pad, flatten, slice_, reshape, transpose, reorder,
     )
 }  # fmt: skip

@@ -6,7 +6,7 @@ from .conv import CONV_ALGOS, Conv2dSpec, FusedBlockSpec, Im2colSpec, LocallyCon
 from .eltwise import ACTIVATIONS, ActivationSpec, AddSpec, MulSpec
 from .linear import LinearSpec
 from .norm import BatchNormSpec, LocalContrastNormSpec, LocalResponseNormSpec
-from .pool import AdaptiveAvgPool2dSpec, GlobalPool2dSpec, Pool2dSpec
+from .pool import AdaptiveAvgPool2dSpec, GlobalPool2dSpec, Pool2dSpec, RoiMaxPoolSpec
 from .shape import (
     ChannelShuffleSpec,
     ConcatSpec,
@@ -23,7 +23,7 @@ SPECS: dict[str, type[Spec]] = {
     spec.op: spec
     for spec in (
         Conv2dSpec, FusedBlockSpec, LocallyConnected2dSpec, Im2colSpec, LinearSpec,
-        Pool2dSpec, GlobalPool2dSpec, AdaptiveAvgPool2dSpec,
+        Pool2dSpec, GlobalPool2dSpec, AdaptiveAvgPool2dSpec, RoiMaxPoolSpec,
         BatchNormSpec, LocalResponseNormSpec, LocalContrastNormSpec,
         ActivationSpec, AddSpec, MulSpec, SoftmaxSpec,
         ConcatSpec, ChannelShuffleSpec, PadSpec, FlattenSpec, SliceSpec, ReshapeSpec, TransposeSpec,

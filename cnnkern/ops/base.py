@@ -1,12 +1,14 @@
 """What every operation is made of: a `Spec` (attributes only) and `Counts` (operations and bytes).
 
-A Spec knows shapes, theory and nothing else: no arrays, no backend, no environment.
+A Spec knows shapes, theory and nothing else: no arrays (but those whose values it is asked to check), no backend, no
+environment.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 Shape = tuple[int, ...]
 
@@ -60,14 +62,18 @@ class Spec:
 
     op: ClassVar[str]
     inputs: ClassVar[tuple[str, ...]] = ("x",)  # the names of the positional inputs, for error messages
+    by_value: ClassVar[tuple[int, ...]] = ()  # inputs whose values, and not their shapes alone, decide what is done
 
     def infer(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Output shapes from input shapes; ValueError names the argument, what was received and what is accepted."""
         raise NotImplementedError
 
+    def check_values(self, shapes: Sequence[Shape | None], values: Mapping[int, Any]) -> None:
+        """ValueError where the values of `by_value` inputs (arrays in host memory, by position) cannot be."""
+
     def theory(self, *shapes: Shape | None) -> Counts:
         """Theoretical counts: the textbook formula on the given shapes, padded taps counted; bytes are each input
-        read once and each output written once, float32."""
+        read once and each output written once, float32. What hangs on values is left out."""
         raise NotImplementedError
 
     def reduction(self, *shapes: Shape | None) -> int:

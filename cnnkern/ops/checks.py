@@ -126,15 +126,19 @@ def check_axis(op: str, axis: int, rank: int) -> int:
     return axis % rank
 
 
-def sliding_size(op: str, axis: str, size: int, kernel: int, stride: int, padding: Pair, dilation: int) -> int:
-    """How many windows fit: floor((size + padding - dilation (kernel - 1) - 1) / stride) + 1."""
+def sliding_size(
+    op: str, axis: str, size: int, kernel: int, stride: int, padding: Pair, dilation: int, ceil_mode: bool = False
+) -> int:
+    """How many windows fit: floor((size + padding - dilation (kernel - 1) - 1) / stride) + 1; `ceil_mode` rounds up,
+    and so takes a last window that hangs over by less than the stride, were it the only one."""
     extent, room = dilation * (kernel - 1) + 1, size + sum(padding)
-    if extent > room:
+    overhang = stride - 1 if ceil_mode else 0
+    if extent > room + overhang:
         raise ValueError(
             f"{op}: kernel larger than the padded input along {axis}: kernel {kernel} with dilation {dilation} spans "
             f"{extent}, input {size} with padding {padding} has {room}"
         )
-    return (room - extent) // stride + 1
+    return (room - extent + overhang) // stride + 1
 
 
 def normalise_padding(padding, in_hw: Pair, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) -> Padding:

@@ -21,7 +21,7 @@ from .checks import (
 from .eltwise import activation_counts, activation_fields
 
 PROLOGUES = ("relu", "relu6")  # the clamps: what costs nothing on the way into a convolution
-CONV_ALGOS = ("auto", "direct", "im2col", "pointwise", "depthwise", "grouped", "winograd")
+CONV_ALGOS = ("auto", "direct", "im2col", "pointwise", "depthwise", "grouped", "winograd", "fft")
 NO_PADDING: Padding = ((0, 0), (0, 0))
 
 

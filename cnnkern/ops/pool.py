@@ -1,7 +1,10 @@
-"""Pooling: windows, whole planes, adaptive."""
+"""Pooling: windows, whole planes, adaptive, regions."""
 
 from __future__ import annotations
 
+import math
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,9 +14,11 @@ from .checks import (
     Pair,
     as_bool,
     as_choice,
+    as_float,
     as_padding,
     as_pair,
     check_image,
+    check_shape,
     check_size,
     sliding_size,
 )
@@ -24,13 +29,8 @@ POOL_KINDS = ("max", "avg", "sum")
 def pooled_size(op, axis, size, kernel, stride, padding: Pair, dilation, ceil_mode: bool) -> int:
     """Windows along one axis. ceil_mode also takes the last partial one, and then drops the last if it starts behind
     the input (the rule of torch and onnxruntime, so with padding behind it can be one less than without ceil_mode)."""
-    count = sliding_size(op, axis, size, kernel, stride, padding, dilation)
-    if ceil_mode:
-        room = size + sum(padding) - dilation * (kernel - 1) - 1
-        count = -(-room // stride) + 1
-        if (count - 1) * stride >= size + padding[0]:
-            count -= 1
-    return count
+    count = sliding_size(op, axis, size, kernel, stride, padding, dilation, ceil_mode)
+    return count - (ceil_mode and (count - 1) * stride >= size + padding[0])
 
 
 @lru_cache(maxsize=1024)
@@ -184,3 +184,85 @@ class AdaptiveAvgPool2dSpec(Spec):
             max(stop - start for start, stop in self.windows(size, count))
             for size, count in zip(x[2:], self.output_size)
         )
+
+
+LARGEST_SCALE = 2.0**64  # as a float32 it is finite, so that no corner times it is a NaN
+FARTHEST = 2.0**40  # pixels: far from any map, and so near that doubles hold all between
+
+
+def _float32(value: float) -> float:
+    return struct.unpack("f", struct.pack("f", value))[0]
+
+
+@dataclass(frozen=True)
+class RoiMaxPoolSpec(Spec):
+    """The largest value in each cell of a grid over regions of interest: x (N, C, H, W), rois (R, 5) -> (R, C, P, Q)
+    (Girshick, Fast R-CNN, 2015).
+
+    A row of rois is (image, x1, y1, x2, y2): an index into the batch, and corners, both inside the region, that times
+    `spatial_scale` are pixels of x. Along each axis, all in float32, fractions rounded away from zero at one half:
+
+        start = round(x1 scale), end = round(x2 scale), size = max(end - start + 1, 1), bin = size / Q
+        column q covers start + floor(q bin) ... start + ceil((q + 1) bin) - 1, clipped to x
+
+    Cells overlap where they share a pixel; a cell that the clipping leaves empty gives 0; a NaN wins. Pixels beyond
+    2**40 count as the 2**40th.
+
+    The work depends on the regions: theory counts the bytes alone (x, rois and the output, each once), no comparison.
+    """
+
+    output_size: Pair = (1, 1)
+    spatial_scale: float = 1.0
+    op = "roi_max_pool"
+    inputs = ("x", "rois")
+    by_value = (1,)
+
+    def __post_init__(self):
+        fix = object.__setattr__
+        fix(self, "output_size", as_pair("output_size", self.output_size))
+        fix(self, "spatial_scale", as_float("spatial_scale", self.spatial_scale))
+        if not 0 < self.spatial_scale <= LARGEST_SCALE:
+            raise ValueError(f"spatial_scale must be above 0 and at most 2**64, got {self.spatial_scale}")
+
+    def infer(self, x, rois):
+        _, c, *_ = check_image(self.op, x)
+        count, columns = check_shape(self.op, "rois", rois, 2, "(R, 5)")
+        if columns != 5:
+            raise ValueError(f"{self.op}: rois must have shape (R, 5), image, x1, y1, x2, y2 each, got {tuple(rois)}")
+        out = (count, c, *self.output_size)
+        check_size(self.op, "the output", out)
+        return (out,)
+
+    def check_values(self, shapes, values):
+        """Whole batch indices of images that are there, finite corners."""
+        rois, images = values[1], shapes[0][0]
+        first = rois[:, 0]
+        good = (abs(rois) < float("inf")).all(axis=1) & (first >= 0) & (first < images) & (first == first.round())
+        if not good.all():
+            row = int(good.argmin())
+            raise ValueError(
+                f"{self.op}: rois must have an image from 0 to {images - 1} first in each row, a whole number, and "
+                f"finite corners; got rois[{row}] = {rois[row].tolist()}"
+            )
+
+    def cells(self, corners: Sequence[float], size: Pair) -> tuple[list[Pair], list[Pair]]:
+        """Of the region x1, y1, x2, y2 on a map of `size` (H, W): [(first, behind the last), ...] of the rows that each
+        of its rows of cells covers, and of the columns likewise."""
+        left, top, right, bottom = (self._pixel(corner) for corner in corners)
+        (p, q), (h, w) = self.output_size, size
+        return self._cut(top, bottom, p, h), self._cut(left, right, q, w)
+
+    def _pixel(self, corner: float) -> int:
+        at = _float32(min(max(corner * _float32(self.spatial_scale), -FARTHEST), FARTHEST))
+        return int(math.copysign(math.floor(abs(at) + 0.5), at))
+
+    @staticmethod
+    def _cut(start: int, end: int, count: int, size: int) -> list[Pair]:
+        """[(first, behind the last), ...]. As a double a product of two float32 is exact, and so rounded once."""
+        cell = _float32(_float32(max(end - start + 1, 1)) / _float32(count))
+        first = [start + math.floor(_float32(_float32(i) * cell)) for i in range(count)]
+        behind = [start + math.ceil(_float32(_float32(i + 1) * cell)) for i in range(count)]
+        return [(min(max(a, 0), size), min(max(b, 0), size)) for a, b in zip(first, behind)]
+
+    def theory(self, x, rois):
+        return Counts(**io_bytes([x, rois], self.infer(x, rois)))

@@ -39,11 +39,11 @@ def _cells(result: OpResult) -> list[str]:
 
 
 def networks(verdicts: Sequence[NetworkVerdict]) -> RenderableType:
-    columns = (
+    columns = (  # without the number of layers, which --json has, the longest name fits into 120
         "model",
+        "input",
         "on",
         "worst layer",
-        "layers",
         "error",
         "allowed",
         "output\nerror",
@@ -51,14 +51,15 @@ def networks(verdicts: Sequence[NetworkVerdict]) -> RenderableType:
         "varies\n%",
         "",
     )
-    made = table(columns, left=3)
+    made = table(columns, left=4)
+    made.columns[0].no_wrap = True
     for v in verdicts:
         worst, output = v.errors.worst, v.errors.output
         made.add_row(
             v.model,
+            "x".join(map(str, v.input_shape)) + ("*" if v.reduced else ""),
             v.isa or v.backend,
             text.Tail(worst.layer),
-            str(len(v.errors.layers)),
             text.error(worst.error),
             text.error(worst.tolerance),
             text.error(output.error),
@@ -70,4 +71,6 @@ def networks(verdicts: Sequence[NetworkVerdict]) -> RenderableType:
         "error: largest difference, a share of the reference's range. varies: how far the outputs of two pictures lie "
         "apart; below 1 % nothing was tested."
     )
+    if any(v.reduced for v in verdicts):
+        legend += " *: smaller than the published input, for time; `cnnkern verify MODEL` takes the published one."
     return page("networks against the float64 reference", made, note(legend))

@@ -74,7 +74,7 @@ Window window_of(const Pair& kernel, const Pair& stride, const Four& pad, const 
 int64_t window_count(int64_t size, int64_t kernel, int64_t stride, int64_t before, int64_t after, int64_t dil,
                      bool partial, const char* op) {
   const int64_t room = size + before + after - dil * (kernel - 1) - 1;
-  require(room >= 0, op, "the kernel is larger than the padded input");
+  require(room > (partial ? -stride : -1), op, "the kernel is larger than the padded input");
   if (!partial) return room / stride + 1;
   const int64_t count = ceil_div(room, stride) + 1;
   return (count - 1) * stride >= size + before ? count - 1 : count;
@@ -87,8 +87,11 @@ void require_windows(const TensorView& x, const TensorView& y, const Window& w, 
         y.w == window_count(x.w, w.s, w.stride_w, w.pad_l, w.pad_r, w.dil_w, p, op),
     };
   };
-  const auto whole = matches(false), all = partial ? matches(true) : whole;
-  require((whole[0] && whole[1]) || (all[0] && all[1]), op, "y has not the size that the windows give it");
+  const auto good = [&](bool p) {
+    const std::array<bool, 2> axes = matches(p);
+    return axes[0] && axes[1];
+  };
+  require((partial && good(true)) || good(false), op, "y has not the size that the windows give it");
 }
 
 Epilogue epilogue_of(const Program& program, const std::string& act, float param, float param2, const char* op) {
@@ -122,6 +125,18 @@ void add_adaptive_avg_pool(Program& program, const py::object& x, const py::obje
   const Ends e = ends(program, x, y, "adaptive_avg_pool");
   require_planes(e, "adaptive_avg_pool");
   program.add(make_adaptive_avg_pool(e.x, e.y));
+}
+
+void add_roi_max_pool(Program& program, const py::object& x, const py::object& rois, const py::object& y, float scale) {
+  const char* op = "roi_max_pool";
+  const Ends e = ends(program, x, y, op);
+  const TensorRef regions = channels_last(program, rois, op, "rois");
+  const TensorView& v = regions.view;
+  require(v.n == e.y.view.n && v.h == 1 && v.w == 1 && v.c == 5, op, "rois must have five values for each image of y");
+  require(e.x.view.c == e.y.view.c, op, "x and y must have the same c");
+  require(e.y.view.n == 0 || (e.y.view.h >= 1 && e.y.view.w >= 1), op, "y must have cells");
+  require(scale >= 0 && scale <= 0x1p64f, op, "scale must be in 0 to 2**64");
+  program.add(make_roi_max_pool(e.x, regions, e.y, scale));
 }
 
 void add_activation(Program& program, const py::object& x, const py::object& y, const std::string& kind, float param,
@@ -265,6 +280,8 @@ void bind_ops(py::class_<Program>& program) {
            "Windows of `kernel` (r, s), padding (top, bottom, left, right); y's size may be ceil_mode's.")
       .def("add_global_pool", &add_global_pool, x, y, py::arg("kind") = "avg")
       .def("add_adaptive_avg_pool", &add_adaptive_avg_pool, x, y)
+      .def("add_roi_max_pool", &add_roi_max_pool, x, py::arg("rois"), y, py::arg("scale"),
+           "rois (n, 1, 1, 5): image, x1, y1, x2, y2, for each image of y.")
       .def("add_activation", &add_activation, x, y, py::arg("kind"), py::arg("param") = 0.0f, py::arg("param2") = 0.0f)
       .def("add_binary", &add_binary, py::arg("a"), py::arg("b"), y, py::arg("kind") = "add", py::arg("act") = "",
            py::arg("param") = 0.0f, py::arg("param2") = 0.0f, "y = act(a + b) or act(a * b), sizes of 1 broadcast.")

@@ -20,6 +20,9 @@ std::unique_ptr<Op> make_pool(PoolKind kind, const TensorRef& x, const TensorRef
 std::unique_ptr<Op> make_global_pool(PoolKind kind, const TensorRef& x, const TensorRef& y);
 // Row p averages input rows floor(p H / P) ... ceil((p + 1) H / P) - 1; columns likewise.
 std::unique_ptr<Op> make_adaptive_avg_pool(const TensorRef& x, const TensorRef& y);
+// cnnkern.ops.pool.RoiMaxPoolSpec's formula; rois has a row of five floats per image of y. Whatever they are, nothing
+// outside x is read.
+std::unique_ptr<Op> make_roi_max_pool(const TensorRef& x, const TensorRef& rois, const TensorRef& y, float scale);
 
 std::unique_ptr<Op> make_activation(const TensorRef& x, const TensorRef& y, Act act, float param, float param2);
 // y = act(a + b) or act(a * b); a and b have y's sizes or 1, and sc == 1 or c == 1.

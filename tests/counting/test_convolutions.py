@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opcases import examples
+from opcases import CONV_ALGOS, examples
 
 from cnnkern import ops
 
-ALGORITHMS = [algo for algo in ops.CONV_ALGOS if algo != "auto"]
 CHANNELS = st.sampled_from([1, 3, 16, 17, 31, 48])
 LONG = st.integers(1, 24)  # several tiles in a row on every instruction set
 
@@ -84,7 +83,7 @@ def scaled(draw, spec, operands):
     return spec, (*operands, *[np.ones(operands[0].shape[1], np.float32)] * 2)
 
 
-@pytest.mark.parametrize("algo", ALGORITHMS)
+@pytest.mark.parametrize("algo", CONV_ALGOS)
 @examples(40)
 @given(data=st.data())
 def test_prediction_and_items(isa, algo, data, count, agree):
@@ -96,7 +95,7 @@ def test_prediction_and_items(isa, algo, data, count, agree):
         agree(row)
 
 
-@pytest.mark.parametrize("algo", ALGORITHMS)
+@pytest.mark.parametrize("algo", CONV_ALGOS)
 @examples(8)
 @given(data=st.data())
 def test_the_team_does_not_change_what_is_executed(isa, algo, data, count):

@@ -54,6 +54,18 @@ def test_pooling_indices(engine, rng):
     assert indices.dtype == np.int64 and np.array_equal(indices.get(), expected[1])
 
 
+def test_regions_are_looked_at(engine, rng):
+    x, rois = rng.standard_normal((2, 9, 6, 7), np.float32), np.array([[1, 0, 2, 9, 8], [0, 4, 4, 5, 20]], np.float32)
+    y = cnnkern.roi_max_pool(on(engine, x), on(engine, rois), 3, 0.5, backend=engine)
+    expected = cnnkern.testing.reference("roi_max_pool", x, rois, 3, 0.5)
+    assert isinstance(y, HostArray) and np.array_equal(y.get(), expected.astype(np.float32))
+    for rois[1, 0] in (2, -1, np.nan):
+        with pytest.raises(ValueError, match=r"roi_max_pool: rois.*0 to 1.*rois\[1\]"):
+            cnnkern.roi_max_pool(on(engine, x), on(engine, rois), 3, 0.5, backend=engine)
+    with pytest.raises(TypeError, match="one place"):
+        cnnkern.roi_max_pool(on(engine, x), rois, 3, 0.5, backend=engine)
+
+
 def test_a_network_stays_on_the_device(engine, rng):
     m = models.create("lenet5")
     x = rng.standard_normal((2, *m.input_shape), np.float32)

@@ -298,7 +298,7 @@ def test_counting_is_the_runners():
         exe.count(x)
 
     class Counting(StepRunner):
-        def count(self, context, inputs):
+        def count(self, context, inputs, steps):
             return [{"name": s.name, "op": s.spec.op, "executed": s.theory} for s in exe.steps]
 
     counting = Executable(exe.plan, Counting(exe.plan, {}))

@@ -284,7 +284,7 @@ class TestDeadCode:
         x = g.channel_shuffle(g.channel_shuffle(x, 1), 4)
         x = g.emit(TransposeSpec((0, 1, 2, 3)), (g.pad(x, ((0, 0), (0, 0))),))
         x = g.emit(ReshapeSpec((0, 0, 5, 5)), (x,))
-        graph = finish(g, g.activation(g.dropout(x), "tanh"))
+        graph = finish(g, g.activation(g.dropout(x, 0.5), "tanh"))
         pruned, _ = graphs.apply(passes.dead_code, graph, graphs.weights_of(graph))
         assert ops_of(pruned) == ["activation", "activation"]
 

@@ -51,8 +51,15 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "random_weights": ({"graph.ir", "ops"}, {"numpy"}),
     "summary": ({"graph", "ops"}, set()),
-    "weights": ({"graph.ir", "ops", "errors", "data", "models.registry"}, {"numpy", "safetensors", "torch", "h5py"}),
-    "images": ({"data", "errors"}, {"numpy", "PIL"}),
+    "hdf5": ({"ops", "errors"}, {"numpy", "h5py"}),
+    "keras_weights": ({"hdf5", "errors"}, {"numpy"}),
+    "keras_order": ({"keras_weights", "graph.ir", "errors", "models.registry"}, {"numpy"}),
+    "weights": (
+        {"graph.ir", "ops", "errors", "data", "models.registry", "keras_weights", "keras_order"},
+        {"numpy", "safetensors", "torch"},
+    ),
+    "recipes": (set(), set()),
+    "images": ({"data", "recipes", "errors"}, {"numpy", "PIL"}),
     "evaluate": ({"images", "errors"}, {"numpy"}),
     "testing": ({"functional", "backends", "ops", "config", "errors", "graph.ir", "measure"}, {"numpy"}),
     "onnx": ({"onnx", "graph.ir", "ops", "errors", "__version__"}, {"numpy", "onnx"}),
@@ -60,6 +67,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     # Each imports its engine in the process that is made for it.
     "measure.peers": ({"*"}, {"numpy", "onnx", "onnxruntime", "openvino", "ncnn", "pnnx", "MNN", "_tools", "torch"}),
     "report": ({"report", "measure", "ops", "__version__"}, {"rich"}),
+    "report.grid": (set(), {"numpy", "matplotlib"}),
     "cli": ({"*"}, {"numpy", "rich", "PIL"}),
 }
 # What no grant above covers, whatever "*" says.

@@ -24,6 +24,8 @@ HEADS = {
     "googlenet+aux": ("fc", "aux1.fc2", "aux2.fc2"),
     "inception_v3+aux": ("fc", "AuxLogits.fc"),
 }
+HEADS["fast_rcnn_vgg16"] = ("cls_score", "bbox_pred")
+REGIONS = {"fast_rcnn_vgg16": lambda classes: [("R", classes), ("R", 4 * classes)]}  # and a box for each class
 MODULES = ("inception_naive", "inception_bottleneck")  # they end in a feature map: no classifier
 EPSILON |= dict.fromkeys(("efficientnet_b5", "efficientnet_b6", "efficientnet_b7"), 0.001)
 EPSILON |= dict.fromkeys(("inception_resnet_v2", "nasnet_large", "nasnet_mobile"), 0.001)
@@ -60,7 +62,8 @@ def test_output_is_one_score_per_class(name):
     shape = ("N", 672 if name == "inception_naive" else 480, 28, 28)
     if name not in MODULES:
         shape = ("N", models.get(name).num_classes)
-    assert [graph.shape(output) for output in graph.outputs] == [shape] * len(HEADS.get(name, "1"))
+    shapes = [shape] * len(HEADS.get(name, "1"))
+    assert [graph.shape(output) for output in graph.outputs] == REGIONS.get(name, lambda classes: shapes)(shape[1])
     assert models.get(name).paper.startswith("http")
 
 
@@ -82,9 +85,41 @@ def test_without_its_top_it_ends_in_a_feature_map(name):
 def test_classes_change_the_last_layer_alone(name):
     default, seven = models.get(name).graph(), models.get(name).graph(num_classes=7)
     heads = HEADS.get(name, (list(default.params)[-1].rpartition(".")[0],))
-    assert [seven.shape(output) for output in seven.outputs] == [("N", 7)] * len(heads)
+    shapes = REGIONS.get(name, lambda classes: [("N", classes)] * len(heads))(7)
+    assert [seven.shape(output) for output in seven.outputs] == shapes
     changed = [key for key, param in default.params.items() if seven.params[key] != param]
     assert {key.rpartition(".")[0] for key in changed} == set(heads)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "least"),
+    [
+        ("alexnet", (3, 20, 20), 63),
+        ("vgg16", (3, 31, 300), 32),
+        ("inception_v3", (3, 64, 64), 75),
+        ("inception_v3+aux", (3, 224, 224), 299),
+        ("lenet5", (1, 28, 28), 32),
+        ("deepface", (3, 64, 64), 72),
+        ("squeezenet1_1", (4, 1, 1), 17),
+    ],
+)
+def test_too_small_an_input_says_what_would_do(name, shape, least):
+    with pytest.raises(ValueError, match=rf"input_shape: .*cannot take.*\({shape[0]}, {least}, {least}\).*layer"):
+        models.create(name, input_shape=shape)
+    models.create(name, input_shape=(shape[0], least, least))
+
+
+def test_trained_weights_belong_to_their_size():
+    with pytest.raises(ValueError, match=r"input_shape: lenet5-digits comes with weights for \(1, 32, 32\)"):
+        models.create("lenet5-digits", input_shape=(1, 33, 39))
+    assert models.create("lenet5-digits", input_shape=(1, 33, 39), include_top=False).param_count > 0
+
+
+def test_other_errors_are_not_blamed_on_the_size():
+    with pytest.raises(ValueError, match="^lenet5_1998.*10 classes|^num_classes"):
+        models.create("lenet5_1998", num_classes=11, input_shape=(1, 64, 64))
+    with pytest.raises(ValueError, match="^input_shape: expected three positive integers"):
+        models.create("resnet18", input_shape=(3, 0, 7))
 
 
 @pytest.mark.parametrize("name", MODULES)

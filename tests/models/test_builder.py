@@ -92,7 +92,7 @@ def test_joins_and_cuts(g):
     assert g.shape(g.channel_shuffle(x, 2)) == ("N", 8, 4, 4)
     assert g.shape(g.pad(x, ((1, 0), (2, 3)))) == ("N", 8, 5, 9)
     assert g.shape(g.emit(PadSpec(((1, 1), (1, 1)), 2.0), (x,), "framed")) == ("N", 8, 6, 6)
-    assert g.dropout(x) == x
+    assert g.dropout(x, 0.5) == x
     assert g.shape(g.lrn(x, 5)) == g.shape(g.activation(x, "leaky_relu", param=0.1)) == ("N", 8, 4, 4)
     assert g.shape(g.softmax(g.flatten(x, "HWC"))) == ("N", 128)
 

@@ -185,6 +185,52 @@ def test_the_architecture_it_looks_like_is_named(name):
         models.create("resnet18").load_state_dict(tensors)
 
 
+@pytest.mark.parametrize(
+    "given, wanted, named",
+    [
+        ("resnet50", "keras_resnet50", "resnet50 or resnet50_v1$"),  # what differs is no weight
+        ("keras_resnet50v2", "keras_resnet50", "keras_resnet50v2$"),
+        ("keras_resnet50", "resnet50", "keras_resnet50$"),
+        ("vgg16", "keras_vgg16", "vgg16$"),
+        ("keras_efficientnet_b0", "efficientnet_b0", "keras_efficientnet_b0$"),
+        ("tf_efficientnet_b5", "efficientnet_b5", "timm_efficientnet_b5 or tf_efficientnet_b5$"),
+        ("keras_inception_v3", "inception_v3", "keras_inception_v3$"),
+        ("xception", "keras_xception", "xception$"),
+    ],
+)
+def test_the_variant_it_belongs_to_is_named(given, wanted, named):
+    tensors = {key: np.broadcast_to(np.float32(0), p.shape) for key, p in models.get(given).graph().params.items()}
+    with pytest.raises(ModelError, match=f"does not fit {wanted}: .*; it looks like {named}"):
+        models.create(wanted).load_state_dict(tensors)
+
+
+def test_a_network_of_another_width_is_known_by_its_names():
+    tensors = models.create("keras_mobilenet_v2", num_classes=7).state_dict()
+    with pytest.raises(ModelError, match="looks like keras_mobilenet_v2$"):
+        models.create("mobilenet_v2").load_state_dict(tensors)
+
+
+def test_nothing_is_suggested_for_what_nothing_resembles():
+    with pytest.raises(ModelError) as raised:
+        models.create("resnet18").load_state_dict({f"layer{i}": np.zeros((3, i), np.float32) for i in range(40)})
+    assert "looks like" not in str(raised.value)
+
+
+def test_automatic_names_of_keras_are_counted_anew():
+    """A session that made layers before goes on counting."""
+    model = models.create("keras_mnist_convnet")
+    tensors, late = ones(model.graph), {}
+    for name, array in tensors.items():
+        layer, _, leaf = name.partition(".")
+        kind, _, number = layer.rpartition("_")
+        late[f"{kind}_{int(number) + 8}.{leaf}"] = array  # conv2d_9, conv2d_10, conv2d_11
+    assert not model.load_state_dict(dict(reversed(late.items())))
+    assert same(model, tensors)
+    assert not models.create("keras_mnist_convnet", include_top=False).load_state_dict(late)
+    with pytest.raises(ModelError, match=r"unexpected: conv2d_9\.weight"):  # two of three: which ones?
+        model.load_state_dict({name: array for name, array in late.items() if not name.startswith("conv2d_11")})
+
+
 def test_not_strict_takes_what_there_is(tensors, model):
     before = model.weights["c3.bias"]
     del tensors["c3.bias"]

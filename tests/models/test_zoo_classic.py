@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import cnnkern
 
 from .conftest import make_pictures
+from .keras_zoo import assign, keras_on_torch, state
 from .test_zoo import googlenet_2014
 from .zoo import TOLERANCE, VARIATION, check, check_against, error, randomise, reference_network
 
@@ -71,8 +71,8 @@ def assert_outputs(mine, theirs) -> None:
 
 @pytest.fixture(scope="module")
 def keras(torch):
-    os.environ.setdefault("KERAS_BACKEND", "torch")
-    return pytest.importorskip("keras")
+    with keras_on_torch() as keras:
+        yield keras
 
 
 def cats_dogs(keras, shape, classes):
@@ -112,15 +112,9 @@ def test_network_equals_kerass(name, keras):
     """Random numbers, put into Keras's layers and read back by the names of its layers."""
     make, size = KERAS[name]
     net, options = make(keras, (size, size, 3), 20), {"num_classes": 20, "input_shape": (3, size, size)}
-    random, state = cnnkern.models.create(name, seed=5, **options).weights, {}
-    for variable in net.weights:
-        layer, leaf = variable.path.split("/")[-2:]
-        key = f"{layer}.{'weight' if leaf == 'kernel' else leaf}"
-        axes, back = {4: ((2, 3, 1, 0), (3, 2, 0, 1)), 2: ((1, 0),) * 2, 1: ((0,),) * 2}[len(variable.shape)]
-        variable.assign(random[key].transpose(axes))
-        state[key] = keras.ops.convert_to_numpy(variable).transpose(back)
+    assign(net, cnnkern.models.create(name, seed=5, **options).weights)
     model = cnnkern.models.create(name, **options)
-    assert not model.load_state_dict(state)
+    assert not model.load_state_dict(state(keras, net))
     pools = [node.name for node in model.graph.nodes if node.spec.op == "pool2d"]
     tapped = keras.Model(net.inputs, [net.outputs[0], *(net.get_layer(pool).output for pool in pools)])
     x = make_pictures((2, 3, size, size))
@@ -305,6 +299,16 @@ def test_googlenet_2014_auxiliary_heads(torch):
         y = googlenet_2014(torch, weights, torch.from_numpy(x)).numpy()
     heads = [in_torch(torch, model, head, y, f"loss{i}") for i, y in enumerate(maps.values(), 1)]
     assert_outputs(model(x), [y, *heads])
+
+
+def test_googlenet_aux_head_is_the_one_behind_4a():
+    model, head = cnnkern.models.create("googlenet_2014_aux"), cnnkern.models.create("googlenet_aux_head")
+    theirs = {name.removeprefix("loss1/"): w for name, w in model.weights.items() if name.startswith("loss1/")}
+    assert not head.load_state_dict(theirs)
+    x = make_pictures((2, *model.input_shape))
+    expected = model(x)[1]
+    assert error(head(model.features(x, "inception_4a")["inception_4a"]), expected) < 1e-5
+    assert np.abs(np.diff(expected, axis=0)).max() > VARIATION * np.ptp(expected)
 
 
 def test_googlenet_without_heads_ignores_theirs(torchvision):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import os
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 import cnnkern
 
 from .conftest import make_pictures
+from .keras_zoo import assign, keras_on_torch, state
 from .zoo import check, check_against
 
 CASES = [
@@ -54,44 +54,33 @@ def test_densenet264_is_torchvisions_class(torch, torchvision):
 KERAS = [
     ("keras_mobilenet", "MobileNet", 96, {}),
     ("keras_mobilenet_025", "MobileNet", 97, {"alpha": 0.25}),
+    ("keras_mobilenet_050", "MobileNet", 96, {"alpha": 0.5}),
+    ("keras_mobilenet_075", "MobileNet", 97, {"alpha": 0.75}),
     ("keras_mobilenet_v2", "MobileNetV2", 96, {}),
+    ("keras_mobilenet_v2_035", "MobileNetV2", 97, {"alpha": 0.35}),
+    ("keras_mobilenet_v2_050", "MobileNetV2", 96, {"alpha": 0.5}),
+    ("keras_mobilenet_v2_075", "MobileNetV2", 96, {"alpha": 0.75}),
+    ("keras_mobilenet_v2_140", "MobileNetV2", 96, {"alpha": 1.4}),
     ("keras_mobilenet_v2_130", "MobileNetV2", 97, {"alpha": 1.3}),
     ("keras_densenet121", "DenseNet121", 64, {}),
+    ("keras_densenet169", "DenseNet169", 64, {}),
     ("keras_densenet201", "DenseNet201", 64, {}),
     ("keras_efficientnet_b0", "EfficientNetB0", 64, {}),
     ("keras_efficientnet_b3", "EfficientNetB3", 65, {}),
+    *((f"keras_efficientnet_b{i}", f"EfficientNetB{i}", 64, {}) for i in (1, 2, 4, 5, 6, 7)),
     ("keras_xception", "Xception", 96, {}),
     ("keras_inception_v3", "InceptionV3", 107, {}),
     ("keras_inception_resnet_v2", "InceptionResNetV2", 107, {}),
     ("nasnet_mobile", "NASNetMobile", 96, {"classifier_activation": None}),
     ("keras_nasnet_mobile", "NASNetMobile", 65, {}),
+    ("keras_nasnet_large", "NASNetLarge", 65, {}),
 ]
-LEAVES = {"kernel": "weight", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "bias": "bias"}
-LEAVES |= {"moving_variance": "running_var", "depthwise_kernel": "depthwise.weight"}
-LEAVES |= {"pointwise_kernel": "pointwise.weight"}
 
 
 @pytest.fixture(scope="module")
 def keras(torch):
-    os.environ.setdefault("KERAS_BACKEND", "torch")
-    keras = pytest.importorskip("keras")
-    nasnet = importlib.import_module("keras.src.applications.nasnet")
-    real = nasnet.backend
-    # it refuses to be built on torch, and then works there
-    nasnet.backend = type("Backend", (), {"__getattr__": lambda self, name: getattr(real, name)})()
-    nasnet.backend.backend = lambda: "jax"
-    yield keras
-    nasnet.backend = real
-
-
-def keras_variables(net):
-    """(name, variable, axes of the variable in the order of our weight's)."""
-    for layer in net.layers:
-        for variable in layer.weights if type(layer).__name__ != "Normalization" else ():
-            name = f"{layer.name}.{LEAVES[variable.name]}"
-            depthwise = type(layer).__name__ == "DepthwiseConv2D" or variable.name == "depthwise_kernel"
-            axes = {4: (2, 3, 0, 1) if depthwise else (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[len(variable.shape)]
-            yield name, variable, axes
+    with keras_on_torch() as keras:
+        yield keras
 
 
 @pytest.mark.parametrize("name, theirs, size, options", KERAS, ids=lambda value: str(value))
@@ -104,11 +93,8 @@ def test_network_equals_kerass(keras, name, theirs, size, options):
     rename = cnnkern.models.get(name).rename or (lambda key: key)
     # gates let little of a picture through: with variances as drawn, two of them hardly differ
     narrower = 0.94 if theirs.startswith("EfficientNet") else 1
-    for key, variable, axes in keras_variables(net):
-        shaken = narrower if key.endswith("running_var") else 1
-        variable.assign(random[rename(key)].transpose(np.argsort(axes)) * np.float32(shaken))
-    state = {key: keras.ops.convert_to_numpy(v).transpose(axes) for key, v, axes in keras_variables(net)}
-    assert not model.load_state_dict(state)
+    assign(net, {key: random[rename(key)] for key in state(keras, net)}, narrower)
+    assert not model.load_state_dict(state(keras, net))
     layers = [layer for layer in net.layers if rename(f"{layer.name}.").rstrip(".") in model.graph.values]
     layers = [layer for layer in layers if "_se_" not in layer.name and layer.name != "predictions"]  # hold activations
     layers = layers[:: max(1, len(layers) // 12)]
@@ -181,7 +167,7 @@ def shufflenet_v1(torch, w, x):
     return F.linear(x.mean((2, 3)), w["fc.weight"], w["fc.bias"])
 
 
-def fractalnet20(torch, w, x):
+def fractalnet20(torch, w, x, pooled_columns=False):
     """By the recursion; the join of f_C(f_C(z)) and the columns beside it is the mean of all of them."""
     F = torch.nn.functional
 
@@ -199,7 +185,10 @@ def fractalnet20(torch, w, x):
 
     for block in range(1, 6):
         columns = ends(x, block, 2, 4)
-        x = F.max_pool2d(sum(columns) / len(columns), 2)
+        if pooled_columns:
+            x = sum(F.max_pool2d(column, 2) for column in columns) / len(columns)
+        else:
+            x = F.max_pool2d(sum(columns) / len(columns), 2)
     return F.linear(x.flatten(1), w["fc.weight"], w["fc.bias"])
 
 
@@ -210,6 +199,7 @@ DEFINED = [
     ("shufflenet_v1_g3", shufflenet_v1),
     ("shufflenet_v1_g8", shufflenet_v1),
     ("fractalnet20_cifar10", fractalnet20),
+    ("fractalnet20_cifar10_pooled_columns", partial(fractalnet20, pooled_columns=True)),
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from itertools import count
 
 import numpy as np
@@ -13,6 +12,7 @@ from cnnkern.graph.builder import GraphBuilder
 from cnnkern.model import Model
 
 from .conftest import make_pictures
+from .keras_zoo import assign, keras_on_torch, state
 from .zoo import check, check_against, common_taps, randomise, reference_network, run_with_taps
 
 # network: library, its name there, input size
@@ -59,25 +59,8 @@ def test_resnet50_v1_is_torchvisions_with_the_stride_moved(torch, torchvision):
 
 @pytest.fixture(scope="module")
 def keras(torch):
-    os.environ.setdefault("KERAS_BACKEND", "torch")
-    return pytest.importorskip("keras")
-
-
-LEAVES = {"kernel": "weight", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean"}
-LEAVES |= {"moving_variance": "running_var", "bias": "bias"}
-
-
-def variables(net):
-    """(our name, Keras's variable) of everything a Keras network holds."""
-    return [(f"{layer.name}.{LEAVES[v.name]}", v) for layer in net.layers for v in layer.weights]
-
-
-def ours(array):  # (R, S, C, K) -> (K, C, R, S), (F, K) -> (K, F)
-    return array.transpose({4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[array.ndim])
-
-
-def theirs(array):
-    return array.transpose({4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}[array.ndim])
+    with keras_on_torch() as keras:
+        yield keras
 
 
 @pytest.mark.parametrize("v, depth", [("", 50), ("", 101), ("", 152), ("v2", 50), ("v2", 101), ("v2", 152)])
@@ -86,12 +69,10 @@ def test_network_equals_kerass(keras, v, depth):
     name, shape = f"keras_resnet{depth}{v}", (3, 65, 65) if depth == 50 else (3, 64, 64)
     net = getattr(keras.applications, f"ResNet{depth}{v.upper()}")(weights=None, input_shape=(*shape[1:], 3))
     random = cnnkern.models.create(name, input_shape=shape, seed=5).weights
-    margin = np.float32(1 if v else 1.2)  # in v1 rounding would grow over a hundred layers; v2's sums do not let it
-    for key, variable in variables(net):
-        variable.assign(theirs(random[key]) * (margin if key.endswith("running_var") else 1))
+    margin = 1 if v else 1.2  # in v1 rounding would grow over a hundred layers; v2's sums do not let it
+    assign(net, random, margin)
     model = cnnkern.models.create(name, input_shape=shape)
-    state = {key: ours(keras.ops.convert_to_numpy(variable)) for key, variable in variables(net)}
-    assert not model.load_state_dict(state)
+    assert not model.load_state_dict(state(keras, net))
     taps = ["conv1_conv", "pool1_pool", *(f"conv{stage}_block{i}_out" for stage in (2, 3, 4, 5) for i in (1, 2, 3))]
     tapped = keras.Model(net.inputs, [net.output, *(net.get_layer(tap).output for tap in taps)])
     x = make_pictures((2, *shape))

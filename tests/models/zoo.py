@@ -97,12 +97,14 @@ def error(mine: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.abs(mine - theirs.reshape(mine.shape)).max() / np.ptp(theirs))  # timm may keep (N, C, 1, 1)
 
 
-def check(model, y: np.ndarray, taps: dict[str, np.ndarray], x: np.ndarray, backend=None) -> None:
+def check(model, y: np.ndarray, taps: dict[str, np.ndarray], x, backend=None) -> None:
+    """The first output and the taps on `x`, an array or a tuple of all inputs."""
     assert np.abs(y[0] - y[1]).max() > VARIATION * np.ptp(y), "the two inputs give the same output: nothing is tested"
     expected = {**taps, model.graph.outputs[0]: y}
     mine = model.features(x, list(expected), backend=backend)
     errors = {name: error(mine[name], theirs) for name, theirs in expected.items()}
-    errors["untapped"] = error(model(x, backend=backend), y)  # where nothing hinders fusion
+    plain = model(x, backend=backend)  # where nothing hinders fusion
+    errors["untapped"] = error(plain[0] if isinstance(plain, tuple) else plain, y)
     print({name: f"{value:.1e}" for name, value in errors.items()})
     wrong = {name: value for name, value in errors.items() if not value <= TOLERANCE}
     assert not wrong, f"{model.name}: {wrong}"

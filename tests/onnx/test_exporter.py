@@ -128,6 +128,21 @@ def test_residual_and_activation_follow_their_convolution(rng):
     assert range_error(in_onnxruntime(to_onnx(graph, weights), x), in_reference(graph, weights, x)) < TOLERANCE
 
 
+def test_regions(rng):
+    """Two inputs; the number of regions stays open. Corners on half pixels, beyond the map and the wrong way round."""
+    g = GraphBuilder("regions")
+    graph = g.finish(g.roi_max_pool(g.relu(g.input((4, 9, 7))), g.regions(), (3, 2), 0.5))
+    x, corners = rng.standard_normal((2, 4, 9, 7), np.float32), rng.integers(-9, 27, (6, 4))
+    rois = np.column_stack([rng.integers(0, 2, 6), corners]).astype(np.float32)
+    model = to_onnx(graph.bind({"N": 2}), {})
+    assert [[d.dim_param or d.dim_value for d in i.type.tensor_type.shape.dim] for i in model.graph.input] == [
+        [2, 4, 9, 7], ["R", 5]
+    ]  # fmt: skip
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (theirs,) = session.run(None, {"input": x, "rois": rois})
+    assert np.array_equal(theirs, ReferenceBackend().compile(graph.bind({"N": 2, "R": 6}), {})((x, rois)))
+
+
 def test_every_activation_has_a_form():
     assert set(ACTIVATIONS) == set(ops.ACTIVATIONS)
 

@@ -51,6 +51,17 @@ def test_a_file_that_onnxruntime_runs(tmp_path, rng, batch):
     assert np.abs(y - m(x, backend="reference")).max() < 1e-5 * np.ptp(y)
 
 
+def test_two_inputs(tmp_path):
+    onnx = pytest.importorskip("onnx", reason="onnx is an extra: pip install 'cnnkern[test]'")
+    path = tmp_path / "net.onnx"
+    cnnkern.onnx.save(models.create("fast_rcnn_vgg16", input_shape=(3, 32, 32)), path, batch=2)
+    graph = onnx.load(path).graph
+    assert [value.name for value in graph.input] == ["input", "rois"]
+    assert [value.name for value in graph.output] == ["cls_prob", "bbox_pred"]
+    (rois,) = [node for node in graph.node if node.op_type == "MaxRoiPool"]
+    assert list(rois.input) == ["relu5_3", "rois"]
+
+
 def test_clip_takes_scalars(tmp_path):
     """Its bounds are of rank 0 in the specification, whatever onnxruntime lets pass."""
     onnx = pytest.importorskip("onnx", reason="onnx is an extra: pip install 'cnnkern[test]'")

@@ -42,6 +42,9 @@ IMAGE_CALLS = {
     "global_avg_pool2d": lambda f, x, **k: f(x, **k),
     "global_max_pool2d": lambda f, x, **k: f(x, **k),
     "adaptive_avg_pool2d": lambda f, x, **k: f(x, (3, 2), **k),
+    "roi_max_pool": lambda f, x, **k: f(
+        x, np.array([[len(x) - 1, 0, 0, 17, 13], [0, 4, 2, 9, 30]], np.float32)[: len(x)], 3, 0.5, **k
+    ),
     "batch_norm": lambda f, x, **k: f(x, *(np.linspace(1, 2, 6, dtype=np.float32),) * 4, **k),
     "local_response_norm": lambda f, x, **k: f(x, 5, **k),
     "local_contrast_norm": lambda f, x, **k: f(x, 3, **k),
@@ -213,6 +216,20 @@ BAD = {
     "lrn k": (lambda **k: cnnkern.local_response_norm(X, 5, k=0.0, **k), ValueError, "k must be positive"),
     "lcn size": (lambda **k: cnnkern.local_contrast_norm(X, 4, **k), ValueError, "size must be odd"),
     "adaptive": (lambda **k: cnnkern.adaptive_avg_pool2d(X, 0, **k), ValueError, "output_size.*at least 1"),
+    **{
+        f"regions {what}": (lambda *, roi=roi, **k: cnnkern.roi_max_pool(X, np.array([[0] * 5, roi], F32), 2, 1, **k),
+                            ValueError, r"roi_max_pool: rois.*0 to 0.*got rois\[1\] = \[")
+        for what, roi in (("of no image", [1, 0, 0, 1, 1]), ("of image -1", [-1, 0, 0, 1, 1]),
+                          ("of half an image", [0.5, 0, 0, 1, 1]), ("of image nan", [np.nan, 0, 0, 1, 1]),
+                          ("without end", [0, 0, 0, np.inf, 1]), ("that are nan", [0, 0, np.nan, 1, 1]))
+    },
+    "regions of four": (lambda **k: cnnkern.roi_max_pool(X, np.zeros((2, 4), F32), 2, 1, **k), ValueError,
+                        r"rois.*\(R, 5\).*\(2, 4\)"),
+    "region": (lambda **k: cnnkern.roi_max_pool(X, np.zeros(5, F32), 2, 1, **k), ValueError, "rois.*rank 2"),
+    "no regions": (lambda **k: cnnkern.roi_max_pool(X, None, 2, 1, **k), TypeError, "rois.*NoneType"),
+    "integer regions": (lambda **k: cnnkern.roi_max_pool(X, np.zeros((1, 5), int), 2, 1, **k), TypeError, "rois.*int"),
+    "spatial_scale": (lambda **k: cnnkern.roi_max_pool(X, np.zeros((1, 5), F32), 2, 0, **k), ValueError,
+                      "spatial_scale.*above 0"),
     "flatten order": (lambda **k: cnnkern.flatten(X, "WHC", **k), ValueError, "order.*HWC"),
     "pointwise weight": (
         lambda **k: cnnkern.separable_conv2d(X, W[:4, :1], W, **k), ValueError, r"pointwise_weight.*\(6, 4, 3, 3\)"

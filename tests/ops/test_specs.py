@@ -150,6 +150,18 @@ def test_pool_sizes(size, kernel, stride, padding, floor, ceil):
         assert spec.infer((1, 1, size, 1)) == ((1, 1, expected, 1),)
 
 
+@pytest.mark.parametrize(("size", "kernel", "stride", "fits"), [(2, 3, 2, True), (1, 3, 2, False), (1, 4, 4, True)])
+def test_ceil_mode_takes_an_only_window_that_hangs_over(size, kernel, stride, fits):
+    """By less than the stride, as in torch: what the last pool of SqueezeNet does to 17x17 pictures."""
+    for ceil_mode in (False, True):
+        spec = ops.Pool2dSpec("max", kernel, stride, ceil_mode=ceil_mode)
+        if fits and ceil_mode:
+            assert spec.infer((1, 1, size, size)) == ((1, 1, 1, 1),)
+            continue
+        with pytest.raises(ValueError, match="larger than the padded input"):
+            spec.infer((1, 1, size, size))
+
+
 def test_pool_defaults():
     assert ops.Pool2dSpec("max", 3).stride == (3, 3)
     assert ops.Pool2dSpec("max", 2, return_indices=True).infer((1, 1, 4, 4)) == ((1, 1, 2, 2),) * 2

@@ -106,6 +106,8 @@ def linear(spec, x, weight, bias):
 
 
 def _pool_count(size, kernel, stride, pads, dilation, ceil):
+    if dilation * (kernel - 1) + 1 > size + sum(pads):
+        return int(ceil)  # one window that hangs over
     count = _out_size(size, kernel, stride, pads, dilation)
     if ceil:
         covered = (count - 1) * stride + dilation * (kernel - 1) + 1
@@ -155,6 +157,34 @@ def adaptive_avg_pool2d(spec, x):
         columns = range(math.floor(q * width / q_size), math.ceil((q + 1) * width / q_size))
         values = [float(x[n, c, h, w]) for h in rows for w in columns]
         y[n, c, p, q] = sum(values) / len(values)
+    return (y,)
+
+
+def roi_max_pool(spec, x, rois):
+    f32 = np.float32
+
+    def pixel(corner):
+        at = f32(corner) * f32(spec.spatial_scale)
+        whole = math.floor(abs(at)) if abs(at) < 2**40 else 2**40
+        return (whole + (abs(at) - f32(whole) >= 0.5 and whole < 2**40)) * (-1 if at < 0 else 1)
+
+    (_, channels, height, width), (p_size, q_size) = x.shape, spec.output_size
+    y = np.zeros((len(rois), channels, p_size, q_size))
+    with np.errstate(over="ignore"):
+        for r, c, p, q in _grid(y.shape):
+            image, x1, y1, x2, y2 = rois[r]
+            left, top = pixel(x1), pixel(y1)
+            cell_h = f32(max(pixel(y2) - top + 1, 1)) / f32(p_size)
+            cell_w = f32(max(pixel(x2) - left + 1, 1)) / f32(q_size)
+            first_h, end_h = math.floor(f32(p) * cell_h), math.ceil(f32(p + 1) * cell_h)
+            first_w, end_w = math.floor(f32(q) * cell_w), math.ceil(f32(q + 1) * cell_w)
+            values = [
+                float(x[int(image), c, h, w])
+                for h in range(height)
+                for w in range(width)
+                if first_h <= h - top < end_h and first_w <= w - left < end_w
+            ]
+            y[r, c, p, q] = max(values, default=0.0)
     return (y,)
 
 

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 from nativeops import KINDS, _core, check, extras, isas, lanes, native, nhwc, times, view, width, windows
+from opcases import regions
 
 from cnnkern import ops, testing
 
@@ -86,6 +87,33 @@ def test_max_pool_keeps_nan_and_infinity(isa):
     spec = ops.Pool2dSpec("max", (2, 2))
     y = check(isa, spec, lambda p, x, y: p.add_pool(x, y, "max", (2, 2), (2, 2)), [x], 0)
     assert np.isnan(y[0, 3, 1, 1]) and np.isnan(y[0, 4, 1, 1]) and y[0, 1, 1, 1] == np.inf and y[0, 0, 1, 1] == -np.inf
+
+
+@isas
+@extras
+@pytest.mark.parametrize("shape", [(2, 17, 7, 9), (1, 300, 3, 5), (3, 1, 1, 1)], ids=str)
+def test_regions(isa, extra, shape, rng):
+    (_, c, h, w), x = shape, rng.standard_normal(shape, np.float32)
+    for size, scale in (((7, 7), 1 / 16), ((2, 3), 0.3), ((1, 1), 2.0)):
+        spec = ops.RoiMaxPoolSpec(size, scale)
+        rois = regions(rng, spec, shape, 4)
+        expected = dict.fromkeys(KINDS, 0)
+        for _, *corners in rois.tolist():
+            rows, columns = ([b - a for a, b in axis] for axis in spec.cells(corners, (h, w)))
+            for kind, number in pool_counts("max", isa, c, 1, rows, columns).items():
+                expected[kind] += number
+        check(isa, spec, lambda p, x, r, y, s=scale: p.add_roi_max_pool(x, r, y, s), [x, rois], extra, expected)
+
+
+@isas
+def test_regions_that_nobody_checked_read_nothing_else(isa, rng):
+    """What callers refuse is 0 here, or some of the image: whatever it is, no memory beside it is read."""
+    wild = [np.nan, np.inf, -np.inf, 3e38, -3e38, 2.0**31, -1.0, 0.5, 2.0]
+    rois, x = rng.choice(np.array(wild, np.float32), (500, 5)), rng.standard_normal((2, 17, 3, 4), np.float32)
+    add = lambda p, x, r, y: p.add_roi_max_pool(x, r, y, 1.5)  # noqa: E731
+    y, _ = native(isa, add, [x, rois], (500, 17, 3, 2), extra=3)
+    assert np.isin(y, np.append(x, 0)).all()
+    assert (y[(rois[:, 0] != 0.5)] == 0).all(), "images that are not there"
 
 
 # --- element-wise

@@ -18,7 +18,8 @@ class NativeCall:
     method: str
     tensors: Mapping[str, Tensor | None]
     options: Mapping[str, Any] = field(default_factory=dict)
-    arrays: Mapping[str, np.ndarray | None] = field(default_factory=dict)  # weights: packed by the call
+    # Weights, packed by the call; for its prediction also what tensors hold that decide what is done.
+    arrays: Mapping[str, np.ndarray | None] = field(default_factory=dict)
     images: int | None = None  # made for one image, and run once for each of so many; None: for the whole batch
 
     @property

@@ -39,6 +39,14 @@ def adaptive_avg_pool2d(low: Lowering, node: Node) -> Lowered:
     return Lowered([NativeCall("add_adaptive_avg_pool", low.in_out(node))], "f32_adaptive_avg_pool")
 
 
+def roi_max_pool(low: Lowering, node: Node) -> Lowered | None:
+    """Regions that no caller brings are not checked before the plan runs: the reference checks them as it goes."""
+    if node.inputs[1] not in low.graph.inputs:
+        return None
+    tensors = {**low.in_out(node), "rois": low.tensor(node.inputs[1])}
+    return Lowered([NativeCall("add_roi_max_pool", tensors, {"scale": node.spec.spatial_scale})], "f32_roi_max_pool")
+
+
 # --- normalisation, element-wise, softmax
 
 
@@ -178,6 +186,7 @@ LOWERINGS: dict[type[ops.Spec], Callable[..., Lowered | None]] = {
     ops.Pool2dSpec: pool2d,
     ops.GlobalPool2dSpec: global_pool2d,
     ops.AdaptiveAvgPool2dSpec: adaptive_avg_pool2d,
+    ops.RoiMaxPoolSpec: roi_max_pool,
     ops.BatchNormSpec: batch_norm,
     ops.LocalResponseNormSpec: local_response_norm,
     ops.LocalContrastNormSpec: local_contrast_norm,

@@ -35,6 +35,8 @@ def conv2d(low: Lowering, node: Node, decision=None) -> Lowered | None:
     shape = conv_shape(spec, low.graph.shape(node.inputs[0]), low.graph.shape(node.inputs[1]))
     residual = low.tensor(node.inputs[3]) if len(node.inputs) > 3 and node.inputs[3] else None
     algo = config.get("conv_algo") if spec.algo == "auto" else spec.algo
+    if algo == "fft":
+        raise UnsupportedError("algo 'fft' is an eager operation, no step of a plan; 'direct' serves any convolution")
     arrays = {name: low.array(node, i) for i, name in enumerate(spec.inputs) if name not in ("x", "residual")}
     return _conv(low, shape, {**low.in_out(node), "residual": residual}, arrays, spec, algo, decision)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -73,13 +74,21 @@ class NativeRunner:
                 times.append(1e3 * (time.perf_counter() - start))
         return times
 
-    def count(self, context, inputs: Sequence) -> list[dict[str, Any]]:
+    def known(self, step: Step, values: Mapping[str, np.ndarray]) -> Step:
+        """The step with what these values, which decide what it does, say of it."""
+        from .predict import predict
+
+        calls = [replace(call, arrays={**call.arrays, **values}) for call in step.native or ()]
+        predicted = predict(calls, self._program.isa, self._program.width) if calls else None
+        return replace(step, native=calls, predicted=predicted)
+
+    def count(self, context, inputs: Sequence, steps: Sequence[Step]) -> list[dict[str, Any]]:
         """What each step executes, on the counting kernels; a step that fell back is left uncounted (executed None)."""
         from .itemise import itemise
 
         arrays, _, _ = self._externals(inputs, None)
         rows = []
-        for step in self._plan.steps:
+        for step in steps:
             executed = None
             if step.run is None:
                 begin, end = self._spans[step.name]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ... import config, ops
+from ...errors import UnsupportedError
 from ...graph.ir import Node
 from ...graph.memory import round_up
 from . import conv_depthwise, conv_direct, conv_winograd, gemm, im2col
@@ -48,6 +49,8 @@ def conv2d(low: Lowering, node: Node, decision: Mapping[str, Any] | None = None)
         before = [affine_launch(x, scale.pointer, shift.pointer, scaled, act_args(spec.prologue, None))]
         x = scaled
     algo = config.get("conv_algo") if spec.algo == "auto" else spec.algo
+    if algo == "fft":
+        raise UnsupportedError("algo 'fft' runs on NumPy arrays, eagerly; 'direct' serves any convolution here")
     problem = conv_problem(spec, x, weight.sizes)
     epilogue = Epilogue(
         None if bias is None else bias.pointer, residual, act_args(spec.activation, spec.activation_param)

@@ -1,4 +1,4 @@
-"""Pooling: windows, windows that tile a map, whole maps."""
+"""Pooling: windows, windows that tile a map, regions' cells, whole maps."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ INDEXED_ARGS = (
     "i_strides:i4"
 )
 ADAPTIVE_ARGS = "x:p y:p n:i h:i w:i c:i p:i q:i x_strides:i3 y_strides:i3"
+ROI_ARGS = "x:p rois:p y:p n:i h:i w:i c:i regions:i p:i q:i x_strides:i3 y_strides:i3 scale:f"
 GLOBAL_ARGS = (
     "x:p y:p columns:i c:i pixels:i chunk:i walkers:i x_image:i x_pixel:i y_image:i y_chunk:i maximum:i scale:f "
     "scaled:i"
@@ -47,6 +48,10 @@ def adaptive_kernel(ctype: str, vector: int) -> Kernel:
     return Kernel("pool.cu", f"adaptive_avg_pool<{ctype}, {vector}>", ADAPTIVE_ARGS, THREADS)
 
 
+def roi_kernel(ctype: str, vector: int) -> Kernel:
+    return Kernel("pool.cu", f"roi_max_pool<{ctype}, {vector}>", ROI_ARGS, THREADS)
+
+
 def global_kernel(x: str, y: str, vector: int) -> Kernel:
     name = f"global_pool<{x}, {y}, {vector}>"
     return Kernel("pool.cu", name, GLOBAL_ARGS, THREADS, shared_bytes=4 * THREADS * vector)
@@ -57,7 +62,7 @@ def kernels() -> list[Kernel]:
     for ctype, widest in WIDEST.items():
         for v in vectors(ctype):
             found += [pool_kernel(ctype, v), adaptive_kernel(ctype, v), global_kernel(ctype, ctype, v)]
-        found += [indexed_kernel(ctype, v) for v in (1, widest)]
+        found += [make(ctype, v) for make in (indexed_kernel, roi_kernel) for v in (1, widest)]
         found += [strip_kernel(ctype, maximum, *strip) for maximum in (True, False) for strip in STRIPS]
         if ctype != "float":
             found += [global_kernel(a, b, SPLIT_VECTOR) for a, b in ((ctype, "float"), ("float", ctype))]
@@ -135,6 +140,21 @@ def adaptive_avg_pool2d(low: Lowering, node: Node) -> Lowered:
     return Lowered([launch], "adaptive_avg_pool")
 
 
+def roi_max_pool(low: Lowering, node: Node) -> Lowered | None:
+    """Regions that no caller brings are not checked before the plan runs: the reference checks them as it goes."""
+    spec, (x, rois), y = node.spec, (low.tensor(name) for name in node.inputs), low.output(node)
+    if node.inputs[1] not in low.graph.inputs:
+        return None
+    r, c, p, q = y.sizes
+    vector = WIDEST[x.ctype] if x.vector(y) == WIDEST[x.ctype] else 1
+    args = {
+        "x": x.pointer, "rois": rois.pointer, "y": y.pointer, "n": x.sizes[0], "h": x.sizes[2], "w": x.sizes[3],
+        "c": c // vector, "regions": r, "p": p, "q": q, "x_strides": x.nhwc_strides, "y_strides": y.nhwc_strides,
+        "scale": spec.spatial_scale,
+    }  # fmt: skip
+    return Lowered([line(roi_kernel(x.ctype, vector), product(y.sizes) // vector, args)], "roi_max_pool")
+
+
 def global_pool2d(low: Lowering, node: Node) -> Lowered:
     spec, x, y = node.spec, low.tensor(node.inputs[0]), low.output(node)
     if not x.flat:
@@ -191,4 +211,5 @@ LOWERINGS = {
     ops.Pool2dSpec: pool2d,
     ops.GlobalPool2dSpec: global_pool2d,
     ops.AdaptiveAvgPool2dSpec: adaptive_avg_pool2d,
+    ops.RoiMaxPoolSpec: roi_max_pool,
 }

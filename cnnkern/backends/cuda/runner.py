@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -18,6 +18,7 @@ from ...graph.watch import Watch
 from ...ops.base import Counts, product
 from .launch import Launch, Pointer
 from .lowering import Lowering
+from .predict import predict
 from .runtime import Function, Memory, Runtime
 from .tensors import Buffers, Tensor, size_bytes
 
@@ -273,7 +274,12 @@ class CudaRunner:
         self.run(context, inputs, None, lambda step, ms, fetch: times.append(ms))
         return times
 
-    def count(self, context: Context, inputs: Sequence) -> list[dict[str, Any]]:
+    def known(self, step: Step, values: Mapping[str, np.ndarray]) -> Step:
+        """The step with what these values, which decide what it does, say of its operations."""
+        launches = [replace(launch, args={**launch.args, **values}) for launch in step.native or ()]
+        return replace(step, predicted=predict(launches) if launches else step.predicted)
+
+    def count(self, context: Context, inputs: Sequence, steps: Sequence[Step]) -> list[dict[str, Any]]:
         """What each step executes, where the runtime counts (the tests' host runtime does)."""
         counting = getattr(self._runtime, "counting", None)
         if counting is None:
@@ -288,7 +294,7 @@ class CudaRunner:
                          "itemised": None})  # fmt: skip
 
         self._take(context, inputs)
-        for step in self._plan.steps:
+        for step in steps:
             if step.run is not None:
                 self._fall_back(step, context, context.addresses)
                 row(step, None)

@@ -21,6 +21,7 @@ METHODS: dict[str, Callable[[Step, str, int], Items]] = {
     "add_pool": others.pooling,
     "add_global_pool": others.pooling,
     "add_adaptive_avg_pool": others.pooling,
+    "add_roi_max_pool": others.regions,
     "add_activation": others.activation,
     "add_binary": others.binary,
     "add_affine": others.batch_norm,

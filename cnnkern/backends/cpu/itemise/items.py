@@ -20,6 +20,7 @@ HALOS = "halos"  # inputs that neighbouring bands or tiles each fetch
 PACKING = "packing"  # inputs copied into the order that tiles read them in
 TRAFFIC = "repeated reads"  # operands read again, from caches, for want of registers
 PASSES = "further passes"  # results between, written and read again
+REGIONS = "regions"  # what hangs on where regions lie: theory takes no comparison, and every input once
 IN_PLACE = "in place"  # what a move need not move
 
 

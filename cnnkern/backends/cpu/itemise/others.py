@@ -13,7 +13,7 @@ from ..predict.geometry import overlap
 from ..predict.moves import im2col
 from ..predict.tiles import ACTIVATIONS as LEAVES
 from ..predict.tiles import CLAMPS
-from .items import FOLDED, FUNCTIONS, IN_PLACE, LANES, PASSES, SAVING, SKIPPED, TRAFFIC, Items
+from .items import FOLDED, FUNCTIONS, IN_PLACE, LANES, PASSES, REGIONS, SAVING, SKIPPED, TRAFFIC, Items
 
 CLAMP = Counts(max=2)
 
@@ -87,6 +87,13 @@ def pooling(step: Step, isa: str, width: int) -> Items:
     found.book(SKIPPED, joins + Counts(mul=(n * p * q - filled) * c if kind == "avg" else 0))
     found.book(TRAFFIC, Counts(bytes_read=given(step) - 4 * taps * c))
     found.book(PASSES, -1 * pool.row_results(call))
+    found.book(LANES, lanes(step, isa, width))
+    return found
+
+
+def regions(step: Step, isa: str, width: int) -> Items:
+    found = Items()
+    found.book(REGIONS, step.theory - predict(step.native, isa, 1))
     found.book(LANES, lanes(step, isa, width))
     return found
 

@@ -12,13 +12,14 @@ from ....ops.base import Counts
 from ..calls import NativeCall
 from . import conv, eltwise, fused_block, locally_connected, moves, norm, pool
 
-METHODS: dict[str, Callable[[NativeCall, str, int], Counts]] = {
+METHODS: dict[str, Callable[[NativeCall, str, int], Counts | None]] = {
     "add_conv": conv.executed,
     "add_fused_block": fused_block.executed,
     "add_locally_connected": locally_connected.executed,
     "add_pool": pool.executed,
     "add_global_pool": pool.executed,
     "add_adaptive_avg_pool": pool.executed,
+    "add_roi_max_pool": pool.regions,
     "add_activation": eltwise.activation,
     "add_binary": eltwise.binary,
     "add_affine": eltwise.affine,
@@ -33,7 +34,8 @@ METHODS: dict[str, Callable[[NativeCall, str, int], Counts]] = {
 
 
 def predict(calls: Iterable[NativeCall], isa: str, width: int) -> Counts | None:
-    """The sum over the calls of a step; None where one of them is of no known kind.
+    """The sum over the calls of a step; None where one of them is of no known kind, or hangs on values that its
+    `arrays` do not have.
 
     Args:
         isa: "vec128", "avx2" or "avx512".
@@ -41,7 +43,8 @@ def predict(calls: Iterable[NativeCall], isa: str, width: int) -> Counts | None:
     """
     total = Counts()
     for call in calls:
-        if call.method not in METHODS:
+        counts = METHODS[call.method](call, isa, width) if call.method in METHODS else None
+        if counts is None:
             return None
-        total += METHODS[call.method](call, isa, width) * call.times
+        total += counts * call.times
     return total

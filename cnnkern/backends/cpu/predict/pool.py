@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ....ops import RoiMaxPoolSpec
 from ....ops.base import Counts
 from ..buffers import Tensor
 from ..calls import NativeCall
@@ -40,6 +41,19 @@ def row_results(call: NativeCall) -> Counts:
 
 def executed(call: NativeCall, isa: str, width: int) -> Counts:
     return row_results(call) + pooled(call.tensors["y"], call.options.get("kind", "avg"), *axes(call), width)
+
+
+def regions(call: NativeCall, isa: str, width: int) -> Counts | None:
+    """A window for each cell of each region; None where it is not known where those lie."""
+    rois, (_, h, w, _), (_, p, q, c) = call.arrays.get("rois"), call.tensors["x"].sizes, call.tensors["y"].sizes
+    if rois is None:
+        return None
+    spec, total = RoiMaxPoolSpec((p, q), call.options["scale"]), Counts()
+    each = call.tensors["y"]._replace(sizes=(1, p, q, c))
+    for _, *corners in rois.tolist():
+        rows, columns = ([end - first for first, end in axis] for axis in spec.cells(corners, (h, w)))
+        total += pooled(each, "max", rows, columns, width)
+    return total
 
 
 def pooled(y: Tensor, kind: str, rows: list[int], columns: list[int], width: int) -> Counts:

@@ -12,7 +12,7 @@ from ....ops.base import Counts
 from ..launch import Launch
 from . import conv, eltwise, im2col, moves, norm, pool, softmax
 
-TEMPLATES: dict[str, Callable[[Launch], Counts]] = {
+TEMPLATES: dict[str, Callable[[Launch], Counts | None]] = {
     **moves.TEMPLATES,
     **eltwise.TEMPLATES,
     **conv.TEMPLATES,
@@ -24,10 +24,13 @@ TEMPLATES: dict[str, Callable[[Launch], Counts]] = {
 
 
 def predict(launches: Iterable[Launch]) -> Counts | None:
-    """The sum over the launches of a step; None where one of them is of no known kind."""
+    """The sum over the launches of a step; None where one of them is of no known kind, or hangs on values that it only
+    points to."""
     total = Counts()
     for launch in launches:
-        if launch.kernel.template not in TEMPLATES:
+        template = launch.kernel.template
+        counts = TEMPLATES[template](launch) if template in TEMPLATES else None
+        if counts is None:
             return None
-        total += TEMPLATES[launch.kernel.template](launch)
+        total += counts
     return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ....ops import RoiMaxPoolSpec
 from ....ops.base import Counts
 from ..launch import Launch
 from .instance import ITEM_BYTES, arguments, ceil_div, inside
@@ -64,6 +65,21 @@ def adaptive_avg_pool(launch: Launch) -> Counts:
     return scaling + Counts(add=seen, bytes_read=size * seen, bytes_written=size * vectors * vector)
 
 
+def roi_max_pool(launch: Launch) -> Counts | None:
+    """Every thread finds its cell's four edges from its region's five numbers; None where these are not known."""
+    ctype, vector = arguments(launch)
+    a, size = launch.args, ITEM_BYTES[ctype]
+    if not hasattr(a["rois"], "tolist"):
+        return None
+    spec, taps = RoiMaxPoolSpec((a["p"], a["q"]), a["scale"]), 0
+    for _, *corners in a["rois"].tolist():
+        rows, columns = spec.cells(corners, (a["h"], a["w"]))
+        taps += sum(end - first for first, end in rows) * sum(end - first for first, end in columns)
+    threads, seen = a["regions"] * a["p"] * a["q"] * a["c"], taps * a["c"] * vector
+    edges = Counts(mul=8, special=2, bytes_read=5 * 4) * threads
+    return edges + Counts(max=seen, bytes_read=size * seen, bytes_written=size * threads * vector)
+
+
 def global_pool(launch: Launch) -> Counts:
     """Every pixel is joined to what a thread has; then a block's threads are, and those beyond the last column too."""
     x, y, vector = arguments(launch)
@@ -80,5 +96,6 @@ TEMPLATES = {
     "pool_strip": pool_strip,
     "max_pool_indexed": max_pool_indexed,
     "adaptive_avg_pool": adaptive_avg_pool,
+    "roi_max_pool": roi_max_pool,
     "global_pool": global_pool,
 }
