@@ -99,7 +99,7 @@ def engines(native_only: bool = False) -> list:
     """Every available backend as a pytest parameter, the cpu once per instruction set, CUDA on the host shim; a missing
     one is a visible skip, or a failure where CNNKERN_REQUIRE_NATIVE says that it must be there."""
     found = [] if native_only else [pytest.param(ReferenceBackend(), id="reference")]
-    found.append(cuda_on_host())
+    found += [cuda_on_host(), numba()]
     reason = backends.available()["cpu"]
     if reason and config.get("require_native"):
         raise RuntimeError(f"CNNKERN_REQUIRE_NATIVE is set, but the cpu backend is not available: {reason}")
@@ -108,6 +108,14 @@ def engines(native_only: bool = False) -> list:
     from cnnkern.backends.cpu import CpuBackend
 
     return found + [pytest.param(CpuBackend(isa=isa), id=f"cpu-{isa}") for isa in cpu_info()["isas"]]
+
+
+def numba():
+    """The Numba backend; a visible skip without it."""
+    reason = backends.available()["numba"]
+    if reason:
+        return pytest.param(None, id="numba", marks=pytest.mark.skip(reason=f"no numba backend: {reason}"))
+    return pytest.param(backends.get("numba"), id="numba")
 
 
 def cuda_on_host(target: str = "sm_90a"):

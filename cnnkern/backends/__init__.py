@@ -20,6 +20,7 @@ from ..errors import UnsupportedError
 _CLASSES = {  # name -> (module, class), in the order in which they are tried for NumPy arrays
     "cpu": ("cpu", "CpuBackend"),
     "cuda": ("cuda", "CudaBackend"),
+    "numba": ("numba", "NumbaBackend"),
     "reference": ("reference", "ReferenceBackend"),
 }
 _PLANNERS = {"null": ("null", "NullBackend")}  # that compute nothing: asked for by name alone
@@ -52,19 +53,39 @@ def get(name: Any = None) -> Any:
 
 
 def default() -> Any:
-    """The one that CNNKERN_BACKEND or `cnnkern.config(backend=...)` names, else the fastest available; falling back to
-    the reference is said once."""
+    """The one that CNNKERN_BACKEND or `cnnkern.config(backend=...)` names, else the fastest available; falling back is
+    said once."""
     chosen = config.get("backend")
     if chosen:
         return get(chosen)
+    found, why = fastest()
+    if why:
+        warn_once(("default", found.name), why)
+    return found
+
+
+def fastest() -> tuple[Any, str]:
+    """The first that is available, and what to say where that is not the first of all: which are missing, and why.
+
+    Raises:
+        UnsupportedError: none is.
+    """
+    missing: dict[str, str] = {}
     for name in _CLASSES:
         found, reason = _find(name)
         if not reason:
-            return found
-        if name == "cuda":
-            continue  # most machines have no GPU, and NumPy arrays do not miss it
-        warn_once(name, f"the {name} backend is not available, so this is slow: {reason}")
+            return found, _slower(found.name, missing)
+        if name != "cuda":  # most machines have no GPU, and NumPy arrays do not miss it
+            missing[name] = reason
     raise UnsupportedError("no backend is available")
+
+
+def _slower(found: str, missing: dict[str, str]) -> str:
+    if not missing:
+        return ""
+    first, *others = missing
+    also = "".join(f"; nor is {name}: {missing[name]}" for name in others)
+    return f"the {first} backend is not available, so this runs on {found}, which is slower: {missing[first]}{also}"
 
 
 def choose(name: Any, *arrays: Any) -> Any:

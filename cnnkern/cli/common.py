@@ -49,7 +49,9 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def add_place(parser: argparse.ArgumentParser, *, isa: bool = True, threads: bool = True) -> None:
     """Where to run: --backend, --isa, --threads."""
-    parser.add_argument("--backend", metavar="B", help="default: $CNNKERN_BACKEND, or cpu if it is there")
+    parser.add_argument(
+        "--backend", metavar="B", help="default: $CNNKERN_BACKEND, or the fastest there is: cpu, numba, reference"
+    )
     if isa:
         parser.add_argument(
             "--isa", metavar="ISA", help="one, several with commas, or all; default: $CNNKERN_ISA or the best"
@@ -96,24 +98,25 @@ def backend_reasons() -> dict[str, str]:
 
 
 def choose_backend(wanted: str | None) -> str:
-    """The backend asked for, here or by CNNKERN_BACKEND, else cpu, else the reference with a word of warning.
+    """The backend asked for, here or by CNNKERN_BACKEND, else the fastest there is, with a word of warning where that
+    is not the compiled one.
 
     Raises UsageError for an unknown name or one that this installation cannot use.
     """
-    from .. import config
+    from .. import backends, config
 
-    reasons = backend_reasons()
     wanted = wanted or config.get("backend")
-    if wanted is not None:
-        if wanted not in reasons:
-            raise UsageError(f"no backend {wanted!r}; {nearest(wanted, reasons)}")
-        if reasons[wanted]:
-            raise UsageError(f"backend {wanted!r} is not available: {reasons[wanted]}")
-        return wanted
-    if reasons.get("cpu", "not built") == "":
-        return "cpu"
-    warn(f"the cpu backend is not available ({reasons.get('cpu', 'not built')}); this is the slow reference")
-    return "reference"
+    if wanted is None:
+        found, why = backends.fastest()
+        if why:
+            warn(why)
+        return found.name
+    reasons = backend_reasons()
+    if wanted not in reasons:
+        raise UsageError(f"no backend {wanted!r}; {nearest(wanted, reasons)}")
+    if reasons[wanted]:
+        raise UsageError(f"backend {wanted!r} is not available: {reasons[wanted]}")
+    return wanted
 
 
 def warn(text: str) -> None:

@@ -103,30 +103,61 @@ def test_sdist_holds_the_sources(checkout, tmp_path):
     assert not any(name.endswith((".so", ".pyc")) for name in names)
 
 
-@needs_build_tools
-def test_failed_native_build_leaves_a_working_package(checkout, tmp_path):
-    done = setup_py(checkout, "bdist_wheel", "--dist-dir", str(tmp_path), CXX="/nonexistent/c++")
+@pytest.fixture(scope="module")
+def without_compiler(checkout, tmp_path_factory) -> Path:
+    """Where the wheel lies unpacked that an installation without a compiler makes."""
+    place = tmp_path_factory.mktemp("pure")
+    done = setup_py(checkout, "bdist_wheel", "--dist-dir", str(place), CXX="/nonexistent/c++")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("THE NATIVE MODULE COULD NOT BE BUILT") == 1
     assert "/nonexistent/c++" in done.stderr, "the message says why"
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+    with zipfile.ZipFile(next(place.glob("*.whl"))) as wheel:
         names = wheel.namelist()
         assert REASON in names and not any(name.endswith(".so") for name in names)
-        wheel.extractall(tmp_path / "site")
+        wheel.extractall(place / "site")
+    return place / "site"
+
+
+@needs_build_tools
+@pytest.mark.parametrize("chosen", ["numba", "reference"])
+def test_failed_native_build_leaves_a_working_package(without_compiler, tmp_path, chosen):
+    """On Numba where it is installed, else on the reference; which, and why, is said once."""
+    if chosen == "numba":
+        pytest.importorskip("numba")
     use = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import sys, warnings; sys.path.insert(0, sys.argv[1])\n"
+        "if sys.argv[2] == 'reference': sys.modules['numba'] = None  # as if it were not installed\n"
         "import numpy as np, cnnkern\n"
         "assert cnnkern.__file__.startswith(sys.argv[1]), cnnkern.__file__\n"
-        "y = cnnkern.conv2d(np.ones((1, 2, 4, 4), 'f4'), np.ones((3, 2, 3, 3), 'f4'))\n"
+        "with warnings.catch_warnings(record=True) as said:\n"
+        "    warnings.simplefilter('always')\n"
+        "    for _ in range(3):\n"
+        "        y = cnnkern.conv2d(np.ones((1, 2, 4, 4), 'f4'), np.ones((3, 2, 3, 3), 'f4'))\n"
         "assert y.shape == (1, 3, 2, 2) and (y == 18).all()\n"
+        "assert cnnkern.backends.default().name == sys.argv[2]\n"
+        "(only,) = [str(w.message) for w in said if w.category is RuntimeWarning]\n"
+        "assert f'runs on {sys.argv[2]}' in only and '/nonexistent/c++' in only, only\n"
+        "assert ('Numba is not installed' in only) is (sys.argv[2] == 'reference'), only\n"
         "print(cnnkern.backends())"
     )
     env = {k: v for k, v in os.environ.items() if not k.startswith(("CNNKERN_", "PYTHONPATH"))}
-    run = subprocess.run(
-        [sys.executable, "-c", use, str(tmp_path / "site")], capture_output=True, text=True, env=env, cwd=tmp_path
+    env["CNNKERN_CACHE"] = str(tmp_path / "cache")
+
+    def run(*command) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-c", *command, chosen], capture_output=True, text=True, env=env, cwd=tmp_path
+        )
+
+    used = run(use, str(without_compiler))
+    assert used.returncode == 0, used.stderr
+    assert "/nonexistent/c++" in used.stdout, "the package says why it is slow"
+    verb = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "if sys.argv[2] == 'reference': sys.modules['numba'] = None\n"
+        "from cnnkern.cli import main; sys.exit(main(['flops', 'lenet5']))"
     )
-    assert run.returncode == 0, run.stderr
-    assert "/nonexistent/c++" in run.stdout + run.stderr, "the package says why it is slow"
+    counted = run(verb, str(without_compiler))
+    assert counted.returncode == 0 and counted.stderr.count(f"runs on {chosen}") == 1, counted.stderr
 
 
 @needs_build_tools

@@ -137,6 +137,8 @@ def test_regions_that_the_graph_computes_are_checked_on_the_way(engine, rng):
 @pytest.mark.parametrize("engine", engines(native_only=True), indirect=True)
 def test_the_prediction_follows_the_regions(engine, x):
     """Predicted from these regions and executed on them; other regions, other operations."""
+    if engine.name == "numba":
+        pytest.skip("counts nothing")
     exe = detector().compile(SHAPES, backend=engine)
     (planned,) = [step for step in exe.steps if step.name == "pool"]
     assert planned.predicted is None and planned.theory.flops == 0
