@@ -10,7 +10,7 @@ import pytest
 from dying import die
 
 from cnnkern import models
-from cnnkern.measure import peers, schema
+from cnnkern.measure import contract, peers, schema
 from cnnkern.measure.peers import Task, race, worker
 from cnnkern.measure.pictures import Course
 
@@ -58,7 +58,7 @@ class FakeWorker:
 def hold(course, rounds=4, **engines: dict) -> race.Heat:
     start = lambda engine, task: FakeWorker(engine, course, **engines[engine])  # noqa: E731
     heat = race.hold(course, TASK, list(engines), rounds, lambda text, share: None, start)
-    schema._check(schema._plain(heat.as_dict()), schema.HEAT, "heat")
+    schema._check(schema._plain(heat.as_dict()), contract.HEAT, "heat")
     return heat
 
 
@@ -153,7 +153,8 @@ def test_pictures_take_turns(course):
 
 
 def test_peers_by_name():
-    assert peers.chosen("all") == list(peers.PEERS)
+    assert peers.chosen("all") == [name for name in peers.PEERS if name != "tvm"]
+    assert peers.chosen("tvm,litert") == ["tvm", "litert"]
     assert peers.chosen("mnn,ncnn,mnn") == ["mnn", "ncnn"]
     with pytest.raises(ValueError, match="'keras'.*openvino"):
         peers.chosen("mnn,keras")
@@ -163,6 +164,8 @@ def test_a_missing_peer_is_named_with_its_extra(course, monkeypatch):
     find = peers.find_spec
     monkeypatch.setattr(peers, "find_spec", lambda name: None if name == "MNN" else find(name))
     assert "cnnkern[peers]" in peers.missing("mnn")
+    monkeypatch.setattr(peers, "find_spec", lambda name: None if name in ("MNN", "tvm") else find(name))
+    assert peers.missing("tvm") == "not installed: apache-tvm (pip install apache-tvm)"
     heat = race.hold(
         course, TASK, ["reference", "mnn"], 1, lambda *_: None, lambda engine, task: FakeWorker(engine, course)
     )

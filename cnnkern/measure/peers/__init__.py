@@ -46,13 +46,15 @@ class Task:
 @dataclass(frozen=True)
 class Engine:
     """Where an engine is and what it needs: `module` in this folder, the class in it, top-level modules to import, the
-    distributions on PyPI that bring them. `isa_switch`: its library can be held to an instruction set (ISA_LIMITS)."""
+    distributions on PyPI that bring them. `isa_switch`: its library can be held to an instruction set (ISA_LIMITS).
+    `by_name`: not one of "all", nor of the extra."""
 
     module: str
     cls: str
     imports: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     isa_switch: bool = False
+    by_name: bool = False
 
 
 ENGINES: dict[str, Engine] = {
@@ -62,13 +64,15 @@ ENGINES: dict[str, Engine] = {
     "openvino": Engine("openvino", "OpenVino", ("openvino",), ("openvino",), isa_switch=True),
     "ncnn": Engine("ncnn", "Ncnn", ("ncnn", "pnnx"), ("ncnn", "pnnx")),
     "mnn": Engine("mnn", "Mnn", ("MNN", "_tools"), ("MNN",)),
+    "litert": Engine("litert", "LiteRt", ("ai_edge_litert",), ("ai-edge-litert",)),
     "torch_eager": Engine("torch", "TorchEager", ("torch",), ("torch",), isa_switch=True),
     "torch_compile": Engine("torch", "TorchCompile", ("torch",), ("torch",), isa_switch=True),
+    "tvm": Engine("tvm", "Tvm", ("tvm",), ("apache-tvm",), isa_switch=True, by_name=True),
 }
 PEERS = tuple(name for name, engine in ENGINES.items() if engine.packages)
 
-# Variables that hold a library to an instruction set: oneDNN's (OpenVINO, PyTorch), ATen's, MKL's. onnxruntime, ncnn
-# and MNN read none: they use all that the CPU has.
+# Variables that hold a library to an instruction set: oneDNN's (OpenVINO, PyTorch), ATen's, MKL's. onnxruntime, ncnn,
+# MNN and XNNPACK read none: they use all that the CPU has. TVM compiles for the CPU it is told.
 ISA_LIMITS: dict[str, dict[str, str]] = {
     "avx512": {},
     "avx2": {
@@ -92,12 +96,14 @@ def missing(name: str) -> str:
     absent = [module for module in engine.imports if find_spec(module) is None]
     if not absent and engine.packages and find_spec("onnx") is None:
         return "not installed: onnx, which writes the file it reads (pip install 'cnnkern[peers]')"
-    return f"not installed: {', '.join(engine.packages)} (pip install 'cnnkern[peers]')" if absent else ""
+    command = " ".join(engine.packages) if engine.by_name else "'cnnkern[peers]'"
+    return f"not installed: {', '.join(engine.packages)} (pip install {command})" if absent else ""
 
 
 def chosen(wanted: str) -> list[str]:
     """The peers that "all" or "openvino,ncnn" means; ValueError names those there are."""
-    names = list(PEERS) if wanted == "all" else list(dict.fromkeys(wanted.split(",")))
+    every = [name for name in PEERS if not ENGINES[name].by_name]
+    names = every if wanted == "all" else list(dict.fromkeys(wanted.split(",")))
     unknown = [name for name in names if name not in PEERS]
     if unknown:
         raise ValueError(f"no peer {', '.join(map(repr, unknown))}; there are {', '.join(PEERS)}, or all")

@@ -88,7 +88,7 @@ class Heat:
         return getattr(entry.time, figure) / getattr(self.ours.time, figure)
 
     def as_dict(self) -> dict[str, Any]:
-        """The heat as schema.HEAT has it."""
+        """The heat as contract.HEAT has it."""
         entries = [
             {
                 **asdict(entry),
