@@ -43,17 +43,21 @@ def run(args: argparse.Namespace) -> int:
         for name in names:
             with console.progress() as line:
                 line.say(f"{name}: counting", len(rows) / len(names) if len(names) > 1 else None)
-                result = _count(name, args.batch, backend, isa, thread_count(args.threads))
-            rows.append((name, result))
-            results.append((name, isa, result))
+                result, hardware = _count(name, args.batch, backend, isa, thread_count(args.threads))
+            rows.append((name, result, hardware))
+            results.append((name, isa, result, hardware))
             if args.json != "-" and not brief:
-                out.print(tables.flops(name, args.batch, backend, isa, result, out.width))
+                out.print(tables.flops(name, args.batch, backend, isa, result, out.width, hardware))
         if args.json != "-" and brief:
             out.print(tables.flops_all(rows, args.batch, backend, isa))
-    verdicts = [result.agrees for _, _, result in results]
-    good = None if all(v is None for v in verdicts) else all(v is True for v in verdicts)
+    verdicts = [result.agrees for _, _, result, _ in results]
+    read = [hardware.agrees for _, _, _, hardware in results]
+    good = None if all(v is None for v in verdicts) else all(v is True for v in verdicts) and False not in read
     if args.json:
-        models = [_as_dict(name, args.batch, backend, isa, result) for name, isa, result in results]
+        models = [
+            {**_as_dict(name, args.batch, backend, isa, result), "hardware": hardware.as_dict()}
+            for name, isa, result, hardware in results
+        ]
         schema.write(schema.document("flops", good=good, models=models), args.json)
     return WRONG if good is False else GOOD
 
@@ -70,7 +74,9 @@ def _place(wanted: str | None) -> str:
 
 
 def _count(name, batch, backend, isa, threads):
+    """The account of a model, and what the processor's counters say, where they say something."""
     from .. import models
+    from ..measure import counters
     from ..measure.accounting import account
     from ..measure.accuracy import shapes
     from ..measure.pictures import inputs
@@ -78,7 +84,10 @@ def _count(name, batch, backend, isa, threads):
     model = models.create(name)
     x = inputs(name, model, batch)
     with forced(isa):
-        return account(model.compile(input_shape=shapes(x), backend=backend, threads=threads), x)
+        executable = model.compile(input_shape=shapes(x), backend=backend, threads=threads)
+        counts = account(executable, x)
+        hardware = counters.measure(executable, x, counters.whole(counts.layers)) if isa else counters.NOT_HERE
+        return counts, hardware
 
 
 def _as_dict(name, batch, backend, isa, result) -> dict:

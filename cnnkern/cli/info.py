@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from .. import config
     from ..backends.cuda.device import cuda_info
-    from ..measure import schema
+    from ..measure import counters, schema
     from ..measure.profile import machine_profile
     from ..report import console, tables
 
@@ -23,11 +23,14 @@ def run(args: argparse.Namespace) -> int:
         machine = machine_profile()
     reasons = backend_reasons()
     settings, cuda = config.settings(), cuda_info()
+    source, refusal = counters.granted()
     if args.json:
         backends = [{"name": name, "available": not reason, "reason": reason} for name, reason in reasons.items()]
-        document = schema.document("info", machine=machine.as_dict(), backends=backends, cuda=cuda, settings=settings)
+        read = {"granted": not refusal, "source": source, "reason": refusal}
+        body = {"machine": machine.as_dict(), "backends": backends, "cuda": cuda, "settings": settings}
+        document = schema.document("info", **body, counters=read)
         schema.write(document, args.json)
     if args.json != "-":
         described = {s.variable: (settings[s.variable], s.help) for s in config.SETTINGS.values()}
-        console.output().print(tables.info(machine, reasons, described, cuda))
+        console.output().print(tables.info(machine, reasons, described, cuda, (source, refusal)))
     return GOOD

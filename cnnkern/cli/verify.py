@@ -17,9 +17,6 @@ from .common import (
     model_names,
 )
 
-LARGE_MACS = 12_000_000_000  # beyond that the float64 reference takes a minute a network
-REDUCED_MACS = 4_000_000_000
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -92,24 +89,15 @@ def _ops(places: list[tuple[str, str | None]], seed: int) -> list:
 
 def _network(name: str, places: list[tuple[str, str | None]], reduced: bool, done: float | None) -> list:
     from .. import models
-    from ..measure.pictures import inputs
+    from ..measure.pictures import inputs, smaller
     from ..measure.verify import verify_network
     from ..report import console
 
     with console.progress() as line:
-        smaller = _smaller(models.get(name)) if reduced else None
-        model = models.create(name, input_shape=smaller)
+        shape = smaller(models.get(name)) if reduced else None
+        model = models.create(name, input_shape=shape)
         x = inputs(name, model, 2)
         verdicts = verify_network(
-            name, model, x, places, forced, lambda text: line.say(f"{name}: {text}", done), bool(smaller)
+            name, model, x, places, forced, lambda text: line.say(f"{name}: {text}", done), bool(shape)
         )
         return list(verdicts)
-
-
-def _smaller(architecture) -> tuple[int, int, int] | None:
-    """A picture for the largest networks, of whole 32 pixels, on which they compute about REDUCED_MACS."""
-    if architecture.macs <= LARGE_MACS:
-        return None
-    channels, *size = architecture.input_shape
-    scale = (REDUCED_MACS / architecture.macs) ** 0.5
-    return (channels, *(max(64, 32 * round(side * scale / 32)) for side in size))

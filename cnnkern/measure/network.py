@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .. import backends
 from ..backends import cpu_info
 from ..ops.base import Counts
-from . import accuracy, peak
+from . import accuracy, counters, peak
 from .accounting import ModelAccount, account
-from .limit import Limit, Machine, limits
+from .limit import Best, Limit, Machine, algorithm, best_limits, limits
 from .peers.race import Heat
 from .pictures import Course
 from .timing import Timing, measure
@@ -25,7 +27,8 @@ STAGES = ("building", "checking", "counting", "measuring", "profiling")
 class LayerResult:
     """One step of the plan. `rate_gflops` is theory over time, `share_of_peak` executed over time over the FMA peak:
     the first says how useful the time was, the second how busy the machine; Winograd makes them differ. `limit` is what
-    the machine's peaks allow (limit.py), `share_of_limit` how near the step comes to it, `lost_ms` how far it stays."""
+    the machine's peaks allow (limit.py), `distance` the time over it, `lost_ms` the time beyond it, `best` the limit of
+    the best algorithm there is, `algorithm` the one taken."""
 
     name: str
     op: str
@@ -36,6 +39,12 @@ class LayerResult:
     time_ms: float | None
     peak_fma_gflops: float | None
     limit: Limit | None = None
+    best: Best | None = None
+    algorithm: str | None = None
+
+    @property
+    def distance(self) -> float | None:
+        return self.time_ms / self.limit.ms if self.limit and self.limit.ms and self.time_ms is not None else None
 
     @property
     def share_of_limit(self) -> float | None:
@@ -50,8 +59,17 @@ class LayerResult:
         return rate(self.theory, self.time_ms)
 
     @property
+    def executed_gflops(self) -> float | None:
+        return rate(self.executed, self.time_ms)
+
+    @property
     def share_of_peak(self) -> float | None:
-        return share(rate(self.executed, self.time_ms), self.peak_fma_gflops)
+        return share(self.executed_gflops, self.peak_fma_gflops)
+
+    @property
+    def intensity(self) -> float | None:
+        """Executed FLOPs per compulsory byte: where the step stands under the machine's roofs."""
+        return self.executed.flops / self.theory.bytes if self.executed and self.theory.bytes else None
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -59,14 +77,20 @@ class LayerResult:
             "op": self.op,
             "kernel": self.kernel,
             "output_shape": list(self.output_shape),
-            "theory": asdict(self.theory),
-            "executed": asdict(self.executed) if self.executed else None,
+            **operations(self.theory, self.executed),
+            "bytes": self.theory.bytes,
+            "intensity": self.intensity,
             "time_ms": self.time_ms,
             "rate_gflops": self.rate_gflops,
+            "executed_gflops": self.executed_gflops,
             "share_of_peak": self.share_of_peak,
             "limit_ms": self.limit.ms if self.limit else None,
             "bound": self.limit.bound if self.limit else None,
             "share_of_limit": self.share_of_limit,
+            "distance": self.distance,
+            "algorithm": self.algorithm,
+            "best_limit_ms": self.best.ms if self.best else None,
+            "best_algorithm": self.best.algorithm if self.best else None,
             "lost_ms": self.lost_ms,
         }
 
@@ -91,8 +115,10 @@ class NetworkResult:
     peak_fma_gflops: float | None
     arena_bytes: int | None
     activation_bytes: int | None
+    bandwidths_gbs: Mapping[str, float] = field(default_factory=dict)  # of this ISA and these threads, by level
     clock: peak.Clock | None = None  # the FMA peak between the rounds
     heat: Heat | None = None  # the race against other engines, where one was asked for
+    hardware: counters.Hardware = counters.NOT_HERE  # the processor's own count of operations
 
     @property
     def limit_ms(self) -> float | None:
@@ -105,13 +131,31 @@ class NetworkResult:
         return self.limit_ms / self.time.median_ms if self.limit_ms and self.time else None
 
     @property
+    def distance(self) -> float | None:
+        return self.time.median_ms / self.limit_ms if self.limit_ms and self.time else None
+
+    @property
+    def best_limit_ms(self) -> float | None:
+        """The same of the best algorithm for each layer."""
+        known = [layer.best.ms for layer in self.layers if layer.best]
+        return sum(known) if known and len(known) == len(self.layers) else None
+
+    @property
+    def best_algorithm(self) -> str | None:
+        """What that would change: "as chosen", or how many layers would go by which algorithm."""
+        if self.best_limit_ms is None:
+            return None
+        changed = Counter(x.best.algorithm for x in self.layers if x.best.algorithm != x.algorithm)
+        return ", ".join(f"{times}x {name}" for name, times in changed.most_common()) or "as chosen"
+
+    @property
     def correct(self) -> bool:
         return self.errors.ok
 
     @property
     def good(self) -> bool:
         raced = self.heat is None or self.heat.correct
-        return self.correct and self.account.agrees is not False and raced
+        return self.correct and self.account.agrees is not False and self.hardware.agrees is not False and raced
 
     @property
     def rate_gflops(self) -> float | None:
@@ -127,6 +171,7 @@ class NetworkResult:
 
     def as_dict(self) -> dict[str, Any]:
         counts = self.account
+        layers_ms = sum(layer.time_ms or 0.0 for layer in self.layers)
         return {
             "model": self.model,
             "backend": self.backend,
@@ -139,8 +184,13 @@ class NetworkResult:
             "rate_gflops": self.rate_gflops,
             "share_of_peak": self.share_of_peak,
             "peak_fma_gflops": self.peak_fma_gflops,
+            "bandwidths_gbs": dict(self.bandwidths_gbs),
             "limit_ms": self.limit_ms,
             "share_of_limit": self.share_of_limit,
+            "distance": self.distance,
+            "best_limit_ms": self.best_limit_ms,
+            "best_algorithm": self.best_algorithm,
+            "hardware": self.hardware.as_dict(),
             "peak_fma": self.clock.as_dict() if self.clock else None,
             "error": self.errors.largest,
             "tolerance": self.errors.worst.tolerance,
@@ -148,16 +198,27 @@ class NetworkResult:
             "correct": self.correct,
             "counts_agree": counts.agrees,
             "faults": counts.faults,
-            "theory": asdict(counts.theory),
+            **operations(counts.theory, counts.executed),
             "predicted": asdict(counts.predicted) if counts.predicted else None,
-            "executed": asdict(counts.executed) if counts.executed else None,
             "build_s": self.build_s,
             "first_ms": self.first_ms,
             "arena_bytes": self.arena_bytes,
             "activation_bytes": self.activation_bytes,
-            "layers": [layer.as_dict() for layer in self.layers],
+            "layers": [{**layer.as_dict(), "share_of_time": share(layer.time_ms, layers_ms)} for layer in self.layers],
             "race": self.heat.as_dict() if self.heat else None,
         }
+
+
+def operations(theory: Counts, executed: Counts | None) -> dict[str, Any]:
+    """Both counts for a document, their FLOPs, and executed as a share of theory."""
+    flops = executed.flops if executed else None
+    return {
+        "theory": asdict(theory),
+        "executed": asdict(executed) if executed else None,
+        "theory_flops": theory.flops,
+        "executed_flops": flops,
+        "executed_of_theory": flops / theory.flops if executed and theory.flops else None,
+    }
 
 
 def rate(counts: Counts | None, time_ms: float | None) -> float | None:
@@ -165,9 +226,9 @@ def rate(counts: Counts | None, time_ms: float | None) -> float | None:
     return counts.flops / time_ms / 1e6 if counts is not None and time_ms else None
 
 
-def share(rate_gflops: float | None, peak_gflops: float | None) -> float | None:
-    """`rate_gflops` as a share of the peak, 1.0 being all of it; None where either is unknown."""
-    return rate_gflops / peak_gflops if rate_gflops is not None and peak_gflops else None
+def share(part: float | None, whole: float | None) -> float | None:
+    """`part` as a share of the whole, 1.0 being all of it; None where either is unknown."""
+    return part / whole if part is not None and whole else None
 
 
 def bench_network(
@@ -202,13 +263,14 @@ def bench_network(
     errors = accuracy.compare_network(graph, {course.output: output}, answers, course.varies)
     on_stage("counting", 0.0)
     counts = account(executable, x)
+    hardware = counters.measure(executable, x, counters.whole(counts.layers)) if isa else counters.NOT_HERE
 
     timing, clock, rows = None, None, {}
     if errors.ok:
         timing, clock = _timed(lambda: executable(x), isa, threads, seconds, first_s > seconds, on_stage)
         on_stage("profiling", 0.0)
         rows = {row["name"]: row["ms"] for row in executable.profile(x, rounds=_profile_rounds(timing, seconds))}
-    machine = Machine.measured(isa, threads, cpu_info()["cache_bytes"])
+    machine = Machine.measured(isa, threads, cpu_info()["cache_bytes"], clock)
     return NetworkResult(
         model=course.name,
         backend=backend,
@@ -221,18 +283,23 @@ def bench_network(
         errors=errors,
         account=counts,
         time=timing,
-        layers=_layers(executable, counts, rows, machine),
+        layers=_layers(executable, counts, rows, machine, isa),
         peak_fma_gflops=machine.fma_gflops,
         arena_bytes=getattr(executable, "arena_bytes", None),
         activation_bytes=getattr(executable, "activation_bytes", None),
+        bandwidths_gbs=machine.bandwidths_gbs,
         clock=clock,
+        hardware=hardware,
     )
 
 
 def _layers(
-    executable: Any, counts: ModelAccount, times_ms: Mapping[str, float], machine: Machine
+    executable: Any, counts: ModelAccount, times_ms: Mapping[str, float], machine: Machine, isa: str | None
 ) -> tuple[LayerResult, ...]:
-    found = limits(machine, executable.plan, (layer.executed for layer in counts.layers))
+    plan, executed = executable.plan, [layer.executed for layer in counts.layers]
+    found, best = limits(machine, plan, executed), [None] * len(executed)
+    if isa:
+        best = best_limits(machine, backends.get("cpu"), isa, plan, executed)
     return tuple(
         LayerResult(
             name=step.name,
@@ -244,8 +311,10 @@ def _layers(
             time_ms=times_ms.get(step.name),
             peak_fma_gflops=machine.fma_gflops,
             limit=limit,
+            best=least,
+            algorithm=algorithm(step) if isa else None,
         )
-        for step, layer, limit in zip(executable.steps, counts.layers, found)
+        for step, layer, limit, least in zip(executable.steps, counts.layers, found, best)
     )
 
 

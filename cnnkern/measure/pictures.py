@@ -9,6 +9,9 @@ import numpy as np
 from .. import images
 from . import accuracy
 
+LARGE_MACS = 12_000_000_000  # beyond that the float64 reference takes a minute a network
+REDUCED_MACS = 4_000_000_000
+
 
 def photographs(model_name: str, input_shape: tuple[int, ...], batch: int, first: int = 0) -> np.ndarray:
     """The photograph as `batch` images that alternate between it and the same upside down with its colours reversed
@@ -47,6 +50,16 @@ def with_regions(model: Any, x: np.ndarray) -> Any:
     n, _, h, w = x.shape
     rois = [[image, *np.multiply(box, (w - 1, h - 1) * 2)] for box in BOXES for image in range(n)]
     return x, np.array(rois, np.float32)
+
+
+def smaller(architecture: Any) -> tuple[int, int, int] | None:
+    """A picture for the largest networks, of whole 32 pixels, on which they compute about REDUCED_MACS; None for the
+    others."""
+    if architecture.macs <= LARGE_MACS:
+        return None
+    channels, *size = architecture.input_shape
+    scale = (REDUCED_MACS / architecture.macs) ** 0.5
+    return (channels, *(max(64, 32 * round(side * scale / 32)) for side in size))
 
 
 class Course:

@@ -13,8 +13,9 @@ from . import peak
 
 @dataclass(frozen=True)
 class MachineProfile:
-    """A CPU and its measured limits. `caches` are bytes by level ("l1d", "l2", "l3"), 0 where unknown; a peak is None
-    where it was not measured. `bandwidths_gbs`: of reading, by level ("L1", "L2", "L3", "DRAM"), those measured."""
+    """A CPU and its measured limits, on `threads` threads. `caches` are bytes by level ("l1d", "l2", "l3"), 0 where
+    unknown; a peak is None where it was not measured. `bandwidths_gbs`: of reading, by level ("L1", "L2", "L3",
+    "DRAM"), those measured; `copying_gbs`: bytes read and written of copying; `peaks_fma_gflops`: of every ISA."""
 
     cpu: str
     system: str
@@ -28,6 +29,8 @@ class MachineProfile:
     peak_fma_gflops: float | None = None
     peak_bandwidth_gbs: float | None = None  # of DRAM
     bandwidths_gbs: dict[str, float] = field(default_factory=dict)
+    peaks_fma_gflops: dict[str, float] = field(default_factory=dict)
+    copying_gbs: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "isas": list(self.isas)}
@@ -52,6 +55,8 @@ def machine_profile(*, threads: int | None = None, isa: str | None = None, peaks
         peak_fma_gflops=peak.fma_gflops(isa, threads) if peaks and isa else None,
         peak_bandwidth_gbs=bandwidths.get("DRAM"),
         bandwidths_gbs=bandwidths,
+        peaks_fma_gflops=peak.fma_peaks_gflops(threads) if peaks and isa else {},
+        copying_gbs=peak.copying_gbs(threads) if peaks and isa else {},
     )
 
 

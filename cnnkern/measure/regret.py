@@ -48,7 +48,7 @@ class ShapeRegret:
         return self.regret <= SHAPE_LIMIT + self.spread
 
     def as_dict(self) -> dict[str, Any]:
-        """As schema.SHAPE_REGRET has it."""
+        """As contract.SHAPE_REGRET has it."""
         return {
             "problem": self.problem.text,
             "precision": self.problem.precision,
@@ -88,7 +88,7 @@ class NetworkRegret:
         return self.regret <= NETWORK_LIMIT
 
     def as_dict(self) -> dict[str, Any]:
-        """As schema.NETWORK_REGRET has it."""
+        """As contract.NETWORK_REGRET has it."""
         return {
             "model": self.model,
             "layers": self.layers,

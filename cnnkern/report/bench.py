@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from ..measure.compare import Comparison
 from ..measure.network import LayerResult, NetworkResult
 from . import text
-from .parts import ROOMY, counts_verdict, facts, note, page, place, table
+from .parts import ROOMY, counts_verdict, facts, hardware_verdict, note, page, place, table
 
 # heading, the cell of a layer, the cell of the total; those on ROOMY terminals only stand in _SPARED
 _COLUMNS: dict[str, tuple[Callable[[LayerResult], RenderableType], Callable[[NetworkResult], str]]] = {
@@ -24,7 +24,7 @@ _COLUMNS: dict[str, tuple[Callable[[LayerResult], RenderableType], Callable[[Net
     "\nms": (lambda layer: text.milliseconds(layer.time_ms), lambda r: text.milliseconds(r.time and r.time.median_ms)),
     "\nGFLOP/s": (lambda layer: text.gflops(layer.rate_gflops), lambda r: text.gflops(r.rate_gflops)),
     "\nbound": (lambda layer: layer.limit.bound if layer.limit else text.ABSENT, lambda r: ""),
-    "% of\nlimit": (lambda layer: text.percent(layer.share_of_limit), lambda r: text.percent(r.share_of_limit)),
+    "times\nlimit": (lambda layer: text.times(layer.distance), lambda r: text.times(r.distance)),
     "lost\nms": (lambda layer: text.milliseconds(layer.lost_ms), lambda r: text.milliseconds(_lost(r))),
 }
 _SPARED = ("kernel", "output")
@@ -49,6 +49,8 @@ def bench(result: NetworkResult, width: int) -> RenderableType:
 def _findings(result: NetworkResult) -> Iterable[tuple[str, str]]:
     yield "answer", _answer(result)
     yield "counts", counts_verdict(result.account)
+    if result.account.executed is not None:
+        yield "hardware", hardware_verdict(result.hardware)
     yield "speed", _speed(result)
     layers = [layer.time_ms for layer in result.layers if layer.time_ms is not None]
     if layers:
@@ -58,8 +60,10 @@ def _findings(result: NetworkResult) -> Iterable[tuple[str, str]]:
         share = f"{text.percent(result.share_of_peak)} % of it executed; GFLOP/s = theory / time"
         yield "peak", f"{peak}, {share}"
     if result.limit_ms:
-        share = f"{text.percent(result.share_of_limit)} % of it reached"
-        yield "limit", f"{text.milliseconds(result.limit_ms)} ms by FMA peak and bandwidths (bound), {share}"
+        taken = f"; the time is {text.times(result.distance)} that" if result.distance else ""
+        yield "limit", f"{text.milliseconds(result.limit_ms)} ms by FMA peak and bandwidths (bound){taken}"
+    if result.best_limit_ms:
+        yield "", f"{text.milliseconds(result.best_limit_ms)} ms by the best algorithms: {result.best_algorithm}"
     if result.arena_bytes and result.activation_bytes:
         yield "memory", f"arena {text.size(result.arena_bytes)} for {text.size(result.activation_bytes)} of activations"
     yield "built", f"in {result.build_s:.2f} s; the first call took {text.milliseconds(result.first_ms)} ms"
@@ -99,8 +103,9 @@ def worst(results: Sequence[NetworkResult], count: int) -> RenderableType:
     """The layers of all networks that lose most beside their limits, worst first."""
     found = [(layer.lost_ms, layer, r) for r in results for layer in r.layers if layer.lost_ms is not None]
     found.sort(key=lambda item: -item[0])
-    columns = ("model", "layer", "kernel", "batch", "output", "ms", "limit", "bound", "lost ms", "% of net")
-    made = table(columns, left=3)
+    better = ["best by"] if any(_better(layer) for _, layer, _ in found[:count]) else []
+    columns = ("model", "layer", "kernel", "batch", "output", "ms", "limit", "bound", "times", "lost ms", "% of net")
+    made = table([*columns, *better], left=3)
     for lost, layer, r in found[:count]:
         made.add_row(
             r.model,
@@ -111,11 +116,20 @@ def worst(results: Sequence[NetworkResult], count: int) -> RenderableType:
             text.milliseconds(layer.time_ms),
             text.milliseconds(layer.limit.ms),
             layer.limit.bound,
+            text.times(layer.distance),
             text.milliseconds(lost),
             text.percent(lost / r.time.median_ms, 1),
+            *(_better(layer) for _ in better),
         )
     rest = () if found else (note("no layer has a limit here: the cpu backend's peaks are not measured"),)
     return page("the layers that lose most: time beyond the limit, and its share of the network's time", made, *rest)
+
+
+def _better(layer: LayerResult) -> str:
+    """The least limit and whose it is, where another algorithm than the one taken has it."""
+    best = layer.best
+    other = best is not None and best.algorithm != layer.algorithm
+    return f"{text.milliseconds(best.ms)} {best.algorithm}" if other else ""
 
 
 def compare(found: Comparison, old: str, new: str) -> RenderableType:
@@ -151,7 +165,7 @@ def bench_all(results: Sequence[NetworkResult]) -> RenderableType:
         "fastest",
         "images/s",
         "GFLOP/s",
-        "% limit",
+        "limit",
         "error",
         "allowed",
         "",
@@ -167,7 +181,7 @@ def bench_all(results: Sequence[NetworkResult]) -> RenderableType:
             text.milliseconds(r.time and r.time.minimum_ms),
             f"{r.images_per_s:,.1f}" if r.images_per_s else text.ABSENT,
             text.gflops(r.rate_gflops),
-            text.percent(r.share_of_limit),
+            text.times(r.distance),
             text.error(r.errors.worst.error),
             text.error(r.errors.worst.tolerance),
             text.VERDICTS[r.correct],

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rich.console import RenderableType
+from rich.markup import escape
 
 from ..measure.accounting import LayerAccount, ModelAccount
+from ..measure.counters import NOT_HERE, Hardware
 from ..ops.base import Counts
 from . import text
-from .parts import ROOMY, counts_verdict, facts, note, page, place, table
+from .parts import ROOMY, counts_verdict, facts, hardware_verdict, note, page, place, table
 
 # Heading -> the items it sums. A backend's further items stand under REST; --json has every item on its own.
 FAMILIES = {
@@ -36,66 +38,94 @@ class _Unit:
     def value(self, counts: Counts | None) -> str:
         return text.ABSENT if counts is None else f"{counts.flops / self.size:,.2f}"
 
+    def flops(self, flops: int | None) -> str:
+        return text.ABSENT if flops is None else f"{flops / self.size:,.2f}"
+
     def difference(self, counts: Counts | None) -> str:
         """Nothing where there is none, so that the eye finds what there is."""
         return "" if counts is None or counts.flops == 0 else self.value(counts)
 
 
-def flops(name: str, batch: int, backend: str, isa: str | None, account: ModelAccount, width: int) -> RenderableType:
+def flops(
+    name: str,
+    batch: int,
+    backend: str,
+    isa: str | None,
+    account: ModelAccount,
+    width: int,
+    hardware: Hardware = NOT_HERE,
+) -> RenderableType:
     """A row per layer; exact numbers are in --json, and every disagreement is spelt out below the table.
 
-    `width` is the terminal's, in columns: a narrow one gets the three numbers alone.
+    `width` is the terminal's, in columns: a narrow one gets the three numbers alone, and the `hardware`'s where it has
+    any. Without those the column of executed operations says that it was counted.
     """
     unit, totals = _Unit(account.theory), families(account.itemised)
     shown = list(totals) if width >= ROOMY else []
     kernels = ["\nkernel"] if width >= ROOMY else []
     footer = ["total", *[""] * len(kernels)]
     footer += [unit.value(c) for c in (account.theory, account.predicted, account.executed)]
+    read = ["\nhardware"] if hardware.flops is not None else []
+    footer += [unit.flops(hardware.flops) for _ in read]
     footer += [unit.difference(totals[family]) for family in shown] + [text.VERDICTS[account.agrees]]
-    columns = ("\nlayer", *kernels, "\ntheory", "\npredicted", "\nexecuted", *shown, "")
+    executed = "\nexecuted" if read or account.executed is None else "executed,\ncounted"
+    columns = ("\nlayer", *kernels, "\ntheory", "\npredicted", executed, *read, *shown, "")
     made = table(columns, footer=footer, left=1 + len(kernels))
     for column in made.columns[1:]:
         column.no_wrap = True
     for layer in account.layers:
-        made.add_row(*_row(layer, bool(kernels), shown, unit, isa))
-    findings = [("counts", counts_verdict(account))]
+        seen = [unit.flops(hardware.layers.get(layer.name)) for _ in read]
+        made.add_row(*_row(layer, bool(kernels), seen, shown, unit, isa))
+    findings = [("counts", counts_verdict(account)), ("hardware", hardware_verdict(hardware))]
     if account.itemised:
         findings.append(("items", _items(account.itemised, unit)))
     title = f"{name}  batch {batch}  {place(backend, isa)}  {unit.name}"
     return page(title, made, facts(findings), note(LEGEND))
 
 
-def _row(layer: LayerAccount, kernel: bool, shown: Sequence[str], unit: _Unit, isa: str | None) -> list[RenderableType]:
+def _row(
+    layer: LayerAccount, kernel: bool, seen: Sequence[str], shown: Sequence[str], unit: _Unit, isa: str | None
+) -> list[RenderableType]:
+    """`seen`: the cells of the hardware's column, where there is one."""
     parts = families(layer.itemised or {})
     return [
         text.Tail(layer.name),
         *([layer.kernel.removesuffix(f"__{isa}")] if kernel else []),
         *(unit.value(counts) for counts in (layer.theory, layer.predicted, layer.executed)),
+        *seen,
         *(unit.difference(parts.get(family)) for family in shown),
         text.VERDICTS[layer.agrees],
     ]
 
 
-def flops_all(rows: Sequence[tuple[str, ModelAccount]], batch: int, backend: str, isa: str | None) -> RenderableType:
+def flops_all(
+    rows: Sequence[tuple[str, ModelAccount, Hardware]], batch: int, backend: str, isa: str | None
+) -> RenderableType:
     """A line per model."""
-    unit = _Unit(max((account.theory for _, account in rows), key=lambda counts: counts.flops))
-    parts = [families(account.itemised) for _, account in rows]
+    unit = _Unit(max((account.theory for _, account, _ in rows), key=lambda counts: counts.flops))
+    parts = [families(account.itemised) for _, account, _ in rows]
+    read = ["\nhardware"] if any(account.executed is not None for _, account, _ in rows) else []
     shown = [family for family in (*FAMILIES, REST) if any(family in found for found in parts)]
     title = f"{text.plural(len(rows), 'model')}  batch {batch}  {place(backend, isa)}  {unit.name}"
-    made = table(("\nmodel", "\nlayers", "\ntheory", "\npredicted", "\nexecuted", "\n%", *shown, ""))
+    made = table(("\nmodel", "\nlayers", "\ntheory", "\npredicted", "\nexecuted", *read, "\n%", *shown, ""))
     faults = []
-    for (name, account), found in zip(rows, parts):
+    for (name, account, hardware), found in zip(rows, parts):
         share = account.executed.flops / account.theory.flops if account.executed and account.theory.flops else None
         made.add_row(
             name,
             str(len(account.layers)),
             *(unit.value(counts) for counts in (account.theory, account.predicted, account.executed)),
+            *("counted" if hardware.flops is None else unit.flops(hardware.flops) for _ in read),
             text.percent(share, 1),
             *(unit.difference(found.get(family)) for family in shown),
             text.VERDICTS[account.agrees],
         )
         if account.agrees is False:
             faults.append((name, counts_verdict(account)))
+        if hardware.agrees is False:
+            faults.append((name, hardware_verdict(hardware)))
+    reasons = dict.fromkeys(hardware.reason for _, _, hardware in rows if hardware.reason and read)
+    faults += [("hardware", f"counted alone: {escape(reason)}") for reason in reasons]
     return page(title, made, facts(faults), note(LEGEND))
 
 

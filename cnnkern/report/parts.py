@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..measure.accounting import ModelAccount
+from ..measure.counters import AGREE, Hardware
 from . import text
 
 ROOMY = 110  # columns; on a narrower terminal the wide tables leave out what can be spared
@@ -75,3 +76,18 @@ def counts_verdict(account: ModelAccount) -> str:
     share = f", {text.percent(executed / theory, 1)} % of theory" if theory else ""
     layers = text.plural(len(account.layers), "layer")
     return f"[green]predicted and executed operations agree[/] in {layers}: {executed:,} FLOP{share}"
+
+
+def hardware_verdict(found: Hardware) -> str:
+    """What the processor's counters say of the executed operations, or why they are counted alone."""
+    if found.flops is None:
+        return f"executed operations are counted alone: {escape(found.reason)}"
+    line = f"{found.flops:,} FLOP by {escape(found.source)}"
+    if found.running is not None and found.running < 1:
+        line += f", scaled up: it counted {text.percent(found.running)} % of the time"
+    if found.deviation is None:
+        return f"{line}; nothing was counted to hold against it"
+    gap = f"{text.percent(abs(found.deviation), 2)} % {'more' if found.deviation > 0 else 'less'}"
+    beside = f"{gap} than the {found.seen:,} that it would see of those executed"
+    verdict = "[green]agrees[/]" if found.agrees else f"[bold red]WRONG[/], beyond {text.percent(AGREE)} %"
+    return f"{verdict}: {line}, {beside}"

@@ -21,8 +21,10 @@ def info(
     backends: Mapping[str, str],
     settings: Mapping[str, tuple[Any, str]],
     cuda: Mapping[str, Any],
+    counters: tuple[str, str] = ("", ""),
 ) -> RenderableType:
-    """Label and finding, line by line. `settings`: variable -> (its value, what it does); `cuda`: as cuda_info's."""
+    """Label and finding, line by line. `settings`: variable -> (its value, what it does); `cuda`: as cuda_info's;
+    `counters`: as measure.counters.granted's."""
     from .. import __version__
 
     others = [isa for isa in machine.isas if isa != machine.isa]
@@ -35,7 +37,10 @@ def info(
         ("threads", f"{machine.threads} of {text.plural(machine.cores, 'usable core')}"),
         ("caches", ", ".join(f"{level} {text.size(size)}" for level, size in machine.caches.items() if size)),
         ("peak fma", _peak(machine.peak_fma_gflops, "GFLOP/s", machine)),
+        ("", _rates(machine.peaks_fma_gflops, "GFLOP/s", machine) if len(machine.peaks_fma_gflops) > 1 else ""),
         ("reading", _bandwidths(machine)),
+        ("copying", _rates(machine.copying_gbs, "GB/s", machine, ", read and written")),
+        ("counters", _counters(*counters)),
     ]
     states = [f"{name:<10} " + (f"[yellow]no:[/] {escape(why)}" if why else OFFERED) for name, why in backends.items()]
     width = max(map(len, settings), default=0)
@@ -73,8 +78,22 @@ def _bandwidths(machine: MachineProfile) -> str:
     """The levels, nearest first."""
     if not machine.bandwidths_gbs:
         return _peak(None, "GB/s", machine)
-    levels = ", ".join(f"{level} {value:,.0f}" for level, value in machine.bandwidths_gbs.items())
-    return f"{levels} GB/s on {text.plural(machine.threads, 'thread')}"
+    return _rates(machine.bandwidths_gbs, "GB/s", machine)
+
+
+def _rates(found: Mapping[str, float], unit: str, machine: MachineProfile, what: str = "") -> str:
+    """By ISA or level; nothing where nothing was measured."""
+    if not found:
+        return ""
+    rates = ", ".join(f"{name} {value:,.0f}" for name, value in found.items())
+    return f"{rates} {unit} on {text.plural(machine.threads, 'thread')}{what}"
+
+
+def _counters(source: str, refusal: str) -> str:
+    """Whether the processor counts operations for us."""
+    if refusal:
+        return f"[yellow]no:[/] {escape(refusal)}; operations are counted by counting kernels alone"
+    return f"[green]granted[/]: {escape(source)}" if source else ""
 
 
 def models(architectures: Sequence[Any]) -> RenderableType:

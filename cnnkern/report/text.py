@@ -83,6 +83,14 @@ def percent(value: float | None, digits: int = 0) -> str:
     return ABSENT if value is None else f"{100 * value:.{digits}f}"
 
 
+def times(value: float | None) -> str:
+    """A ratio: 1.4 -> "1.4x"; two decimals close to 1, none beyond a hundred."""
+    if value is None:
+        return ABSENT
+    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:,.{digits}f}x"
+
+
 def error(value: float | None) -> str:
     """An error or a tolerance: two digits and a power of ten; 0 is exact."""
     if value is None:

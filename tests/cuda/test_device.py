@@ -19,7 +19,7 @@ from cnnkern.backends.cuda.compiler import Compiled
 from cnnkern.backends.cuda.device import CupyRuntime, cuda_info
 from cnnkern.backends.cuda.launch import Kernel
 from cnnkern.errors import DeviceMemoryError, UnsupportedError
-from cnnkern.measure import schema
+from cnnkern.measure import contract, schema
 from cnnkern.measure.profile import machine_profile
 from cnnkern.report import tables
 
@@ -340,7 +340,7 @@ def test_info_of_a_gpu(gpu, tmp_path, monkeypatch):
     monkeypatch.setenv("CNNKERN_CACHE", str(tmp_path))
     monkeypatch.setattr(device, "_cupy_version", lambda: "14.2.0")
     info = cuda_info()
-    schema._check(info, schema.CUDA, "cuda")
+    schema._check(info, contract.CUDA, "cuda")
     assert info["available"] and [gpu["device"] for gpu in info["devices"]] == [0, 1]
     assert shown(info) == [
         "0: A GPU, sm_90a, 132 multiprocessors, 102 GiB free of 140 GiB",
@@ -355,6 +355,6 @@ def test_info_without_one(monkeypatch):
     monkeypatch.setattr(device, "_cupy_version", lambda: None)
     monkeypatch.setattr(device, "_nvrtc_version", lambda: None)
     info = cuda_info()
-    schema._check(info, schema.CUDA, "cuda")
+    schema._check(info, contract.CUDA, "cuda")
     assert not info["available"] and info["devices"] == [] and info["cupy"] is None
     assert shown(info) == ["no: CuPy is not installed (pip install 'cnnkern[cuda]')"]

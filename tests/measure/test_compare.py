@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cnnkern.measure import schema
+from cnnkern.measure import contract, schema
 from cnnkern.measure.compare import LEAST_NOISE, compare
 
 
@@ -33,7 +33,7 @@ def test_beyond_the_noise(before, after, regression, improvement):
     found = compare(bench(before), bench(after))
     (only,) = found.rows
     assert (only.regression, only.improvement, found.good) == (regression, improvement, not regression)
-    schema._check(only.as_dict(), schema.COMPARED, "row")
+    schema._check(only.as_dict(), contract.COMPARED, "row")
 
 
 @pytest.mark.parametrize("key, other", [("model", "n"), ("batch", 16), ("threads", 1), ("isa", None), ("backend", "x")])

@@ -5,8 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cnnkern import models
-from cnnkern.measure.limit import Limit, Machine, limits, step_bytes
+from cnnkern import backends, models
+from cnnkern.measure import peak
+from cnnkern.measure.limit import (
+    Limit,
+    Machine,
+    algorithm,
+    alternatives,
+    arithmetic,
+    best_limits,
+    limits,
+    step_bytes,
+)
 from cnnkern.ops.base import Counts, product
 
 KIB = 1 << 10
@@ -65,3 +75,64 @@ def test_a_network_keeps_its_weights_where_all_of_them_fit():
     bounds = dict(zip((step.name for step in executable.steps), limits(tight, executable.plan, counts)))
     assert bounds["c5"].bound == "DRAM" and bounds["s2"].bound == "L2"
     assert np.isclose(bounds["c5"].ms, 4 * (120 * 400 + 120) / 1e6)
+
+
+def test_what_may_run_at_the_same_time_is_not_added_up():
+    assert arithmetic(Counts(fma=10, mul=5, add=7, max=3, special=2)) == 25
+    assert arithmetic(Counts(fma=1, add=7, max=3)) == 7
+    assert arithmetic(Counts(fma=1, add=1, max=30)) == 30
+    assert arithmetic(Counts(special=4)) == 4 and arithmetic(Counts(bytes_read=9)) == 0
+
+
+def test_the_best_peak_that_was_seen_is_the_machines(monkeypatch):
+    monkeypatch.setattr(peak, "fma_gflops", lambda isa, threads: 100.0)
+    monkeypatch.setattr(peak, "moving_gbs", lambda threads, isa: {"DRAM": 10.0})
+    clock = peak.Clock("avx2", 1)
+    assert Machine.measured("avx2", 1, {}, clock).fma_gflops == 100.0
+    clock.gflops = [90.0, 120.0, 80.0]
+    assert Machine.measured("avx2", 1, {}, clock).fma_gflops == 120.0
+
+
+@pytest.mark.skipif(backends.available()["cpu"] != "", reason=f"no cpu backend: {backends.available()['cpu']}")
+class TestBest:
+    """On a machine with no wires to speak of, so that operations bind."""
+
+    machine = Machine(100.0, {"L2": 1e9, "L3": 1e9, "DRAM": 1e9}, {"L2": 1 << 20, "L3": 1 << 25})
+
+    def made(self, name="resnet18"):
+        executable = models.create(name).compile(input_shape=(1, 3, 64, 64), backend="cpu", threads=1)
+        return executable.plan, backends.get("cpu")
+
+    def test_no_limit_is_beaten_by_the_choice_and_none_is_out_of_reach(self):
+        plan, backend = self.made()
+        predicted = [step.predicted for step in plan.steps]
+        best = best_limits(self.machine, backend, backend.isa, plan, predicted)
+        for step, counts, chosen, least in zip(plan.steps, predicted, limits(self.machine, plan, predicted), best):
+            offered = dict.fromkeys(name for name, _ in alternatives(backend, backend.isa, step))
+            assert least.ms <= chosen.ms and least.algorithm in (*offered, algorithm(step))
+            operations = [arithmetic(made) for _, made in alternatives(backend, backend.isa, step)]
+            assert least.ms == pytest.approx(min([*operations, arithmetic(counts)]) / 1e8)
+
+    def test_a_3x3_convolution_held_to_direct_would_do_better_by_winograd(self, monkeypatch):
+        monkeypatch.setenv("CNNKERN_CONV_ALGO", "direct")
+        executable = models.create("vgg11").compile(input_shape=(1, 3, 64, 64), backend="cpu", threads=1)
+        backend, predicted = backends.get("cpu"), [step.predicted for step in executable.plan.steps]
+        chosen = limits(self.machine, executable.plan, predicted)
+        best = best_limits(self.machine, backend, backend.isa, executable.plan, predicted)
+        [at] = [i for i, step in enumerate(executable.plan.steps) if step.name == "features.3"]
+        assert algorithm(executable.plan.steps[at]) == "direct" and best[at].algorithm == "winograd_f4x3"
+        assert best[at].ms < 0.6 * chosen[at].ms
+
+    def test_a_candidate_is_predicted_as_it_is_counted(self):
+        """The chosen plan stands among the candidates, with the operations that the plan's step predicts."""
+        plan, backend = self.made("densenet121")
+        convolutions = [step for step in plan.steps if list(alternatives(backend, backend.isa, step))]
+        assert convolutions
+        for step in convolutions:
+            assert (algorithm(step), step.predicted) in list(alternatives(backend, backend.isa, step)), step.name
+
+    def test_other_steps_have_one_way(self):
+        plan, backend = self.made()
+        pool = next(step for step in plan.steps if "pool" in step.kernel)
+        assert list(alternatives(backend, backend.isa, pool)) == []
+        assert algorithm(pool).startswith(("pool", "global_pool"))

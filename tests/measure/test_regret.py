@@ -81,4 +81,5 @@ def test_problems_of_a_network_cover_its_convolutions():
 MACHINE = {
     "cpu": "a cpu", "system": "", "python": "", "cores": 1, "threads": 1, "isa": None, "isas": [], "isa_reason": "",
     "caches": {}, "peak_fma_gflops": None, "peak_bandwidth_gbs": None, "bandwidths_gbs": {},
+    "copying_gbs": {}, "peaks_fma_gflops": {},
 }  # fmt: skip

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from cnnkern.measure import schema
+from cnnkern.measure import contract, schema
 
 ROW = {"name": "resnet18", "parameters": 1, "macs": 2, "input_shape": (3, 224, 224)}
 
@@ -51,8 +51,8 @@ def test_an_unknown_schema_is_refused(name):
 
 
 def test_optional_objects_are_checked_where_present():
-    schema._check(None, schema.COUNTS_OR_NULL, "x")
+    schema._check(None, contract.COUNTS_OR_NULL, "x")
     with pytest.raises(ValueError, match="'fma' is missing"):
-        schema._check({}, schema.COUNTS_OR_NULL, "x")
+        schema._check({}, contract.COUNTS_OR_NULL, "x")
     with pytest.raises(ValueError, match="x"):
-        schema._check(3, schema.COUNTS_OR_NULL, "x")
+        schema._check(3, contract.COUNTS_OR_NULL, "x")
