@@ -43,9 +43,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--size", default=[None], type=numbers, metavar="N,N", help="of the images (the network's own)")
     parser.add_argument("--threads", default=None, type=int, metavar="N", help="for every engine (all usable cores)")
     parser.add_argument("--rounds", default=20, type=int, metavar="N", help="turns of every engine (20)")
-    parser.add_argument(
-        "--peers", default="all", type=peer_names, metavar="A,B", help=f"of {', '.join(peers.PEERS)}; all: those but tvm (all)"
-    )
+    known = f"of {', '.join(peers.PEERS)}; all: those but tvm (all)"
+    parser.add_argument("--peers", default="all", type=peer_names, metavar="A,B", help=known)
     parser.add_argument("--ours", default=peers.OURS, choices=(peers.OURS, "reference"), help="who is compared")
     parser.add_argument("--seed", default=0, type=int, metavar="N", help="of the weights (0)")
     parser.add_argument("--json", default=None, metavar="FILE", help="write the figures here as well")

@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     try:
         args = parser.parse_args(argv)
+        args.argv = list(sys.argv[1:] if argv is None else argv)  # documents say how to have them again
         if args.verb is None:
             parser.print_help(sys.stderr)
             return USAGE

@@ -1,5 +1,6 @@
 """`cnnkern bench`: a network on a real photograph, checked, counted and timed, alone or against other engines; no speed
-for a wrong answer. `--compare` reads two of its documents instead."""
+for a wrong answer. `--ops` does the same with single operations (bench_ops.py); `--compare` reads two of its documents
+instead."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .bench_ops import add_ops, bench_ops
+from .bench_report import add_report, check_report, show, write_report
 from .common import (
     GOOD,
     WRONG,
@@ -32,7 +35,7 @@ MODEL = "resnet50"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"default: {MODEL}")
-    parser.add_argument("--batch", type=positives, default=(1,), metavar="N,N", help="batch sizes; default: 1")
+    parser.add_argument("--batch", type=positives, metavar="N,N", help="batch sizes; default: 1, or what an op has")
     parser.add_argument(
         "--seconds", type=seconds, default=1.0, metavar="S", help="measured time per figure; default: 1"
     )
@@ -42,15 +45,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compare", nargs=2, metavar=("OLD", "NEW"), help="two files of --json: exit 1 on a regression beyond noise"
     )
+    add_ops(parser)
+    add_report(parser)
     add_place(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    check_report(args)
+    if args.show:
+        return show(args)
+    if args.ops is not None:
+        return bench_ops(args)
+    args.batch = args.batch or (1,)
     if args.compare:
         return _compare(args)
     from ..measure import peers, schema
     from ..measure.profile import machine_profile
+    from ..measure.provenance import provenance
     from ..report import bench, console, race
 
     names = model_names(args.models or [MODEL])
@@ -76,10 +88,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json != "-" and args.worst:
         out.print(bench.worst(results, args.worst))
     good = all(result.good for result in results)
-    if args.json:
+    if args.json or args.html or args.png:
         machine = machine_profile(threads=threads, isa=isas[0]).as_dict()
         rows = [result.as_dict() for result in results]
-        schema.write(schema.document("bench", machine=machine, good=good, results=rows), args.json)
+        made = schema.document("bench", **provenance(args.argv), machine=machine, good=good, results=rows)
+        write_report(made, args)
     return GOOD if good else WRONG
 
 

@@ -27,7 +27,7 @@ def race(document: Mapping[str, Any]) -> RenderableType:
 
 
 def heats(found: Sequence[Heat], rest: Iterable[tuple[str, str]] = ()) -> RenderableType:
-    """The heats (schema.HEAT) as a table, what they come to, what is wrong with them, and the lines of `rest`."""
+    """The heats (contract.HEAT) as a table, what they come to, what is wrong with them, and the lines of `rest`."""
     made = table(COLUMNS)
     made.columns[2].justify = "left"
     for heat in found:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from benchdocs import COUNTS
 
 from cnnkern import backends
 from cnnkern.backends.reference import ReferenceBackend
@@ -82,7 +83,44 @@ def cpu(monkeypatch):
             monkeypatch.setattr(f"{room}.cpu_info", lambda: info)
         monkeypatch.setattr("cnnkern.measure.peak.fma_gflops", lambda isa, threads: 100.0)
         monkeypatch.setattr("cnnkern.measure.peak.bandwidths_gbs", lambda threads, isa=None: {"DRAM": 10.0})
+        monkeypatch.setattr("cnnkern.measure.peak.fma_peaks_gflops", lambda threads: {"vec128": 50.0, "avx2": 100.0})
+        monkeypatch.setattr("cnnkern.measure.peak.copying_gbs", lambda threads: {"DRAM": 9.0})
         monkeypatch.setattr("cnnkern.measure.peak.Clock.probe", lambda clock: clock.gflops.append(100.0))
         return fake
 
     return install
+
+
+@pytest.fixture
+def layer(rng):
+    """`layer(name, fma=..., executed=...)`: a row of contract.LAYER_RESULT, its time random."""
+
+    def make(name, op="conv2d", kernel="f32_conv_direct_14x32__avx2", fma=1_000_000, executed=900_000, timed=True):
+        ms = float(rng.uniform(0.1, 5.0)) if timed else None
+        read, written = (int(n) for n in rng.integers(1000, 10**7, 2))
+        return {
+            "name": name,
+            "op": op,
+            "kernel": kernel,
+            "output_shape": [1, 8, 4, 4],
+            "theory": {**COUNTS, "fma": fma, "bytes_read": read, "bytes_written": written},
+            "executed": None if executed is None else {**COUNTS, "fma": executed},
+            "time_ms": ms,
+            "rate_gflops": ms and 2e-6 * fma / ms,
+            "share_of_peak": ms and 0.25,
+            "limit_ms": None if executed is None else 0.0625,
+            "bound": None if executed is None else "fma",
+            "share_of_limit": ms and 0.0625 / ms,
+            "lost_ms": ms and ms - 0.0625,
+        }
+
+    return make
+
+
+@pytest.fixture
+def several(layer):
+    """Layers of every family."""
+    kernels = [f"f32_conv_{name}__avx2" for name in ("winograd_f4x3", "direct_6x16", "pointwise_6x16", "depthwise")]
+    made = [layer(f"conv{i}", kernel=kernel) for i, kernel in enumerate([*kernels, "f32_im2col"])]
+    made += [layer("fc", op="linear"), layer("pool", op="pool2d"), layer("block", op="fused_block")]
+    return [*made, layer("flat", op="flatten", fma=0, executed=0)]

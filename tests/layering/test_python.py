@@ -26,7 +26,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "graph.watch": ({"graph", "ops", "backends", "config", "errors", "testing"}, {"numpy"}),  # asks the oracle
     "graph.passes": ({"graph.ir", "graph.views", "graph.passes", "ops"}, {"numpy"}),
     "graph.passes.__init__": ({"graph.ir", "graph.passes", "config"}, set()),  # says what each did, when asked to
-    "backends": ({"backends", "graph", "ops", "config", "errors", "_core"}, {"numpy", "numba"}),
+    "backends": ({"backends", "graph", "ops", "config", "errors", "_core"}, {"numpy"}),
     "backends.base": ({"graph.ir", "ops"}, set()),
     "backends.reference": ({"backends.base", "backends.trace", "graph", "ops", "config", "errors"}, {"numpy"}),
     # Says what the drivers will execute without asking them, or sharing a line with them.
@@ -38,6 +38,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     # Judges results by the oracle's tolerances before it times them.
     "backends.cpu.trial": ({"backends", "graph", "ops", "config", "errors", "testing"}, {"numpy"}),
     "backends.cuda": ({"backends", "graph", "ops", "config", "errors"}, {"numpy", "cupy"}),
+    "backends.numba": ({"backends", "graph", "ops", "config", "errors"}, {"numpy", "numba"}),
+    "backends.numba.tiles": (set(), {"numba", "llvmlite"}),  # writes the inner loops in LLVM's own vectors
     # As on the CPU: from a launch alone, sharing nothing with kernels or their launchers.
     "backends.cuda.predict": ({"backends.cuda.predict", "backends.cuda.launch", "ops"}, set()),
     "backends.cuda.cache": ({"backends", "config", "errors"}, {"rich"}),  # a bar while hundreds of kernels compile
@@ -66,8 +68,15 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "measure": ({"*"}, {"numpy"}),
     # Each imports its engine in the process that is made for it.
     "measure.peers": ({"*"}, {"numpy", "onnx", "onnxruntime", "openvino", "ncnn", "pnnx", "MNN", "_tools", "torch"}),
+    "measure.peers.litert": ({"measure.peers"}, {"numpy", "ai_edge_litert"}),
+    "measure.peers.tflite_graph": ({"measure.peers.tflite_model"}, {"numpy", "onnx", "ai_edge_litert"}),
+    "measure.peers.tflite_model": (set(), {"numpy", "onnx", "ai_edge_litert", "flatbuffers"}),
+    "measure.peers.tvm": ({"measure.peers"}, {"numpy", "onnx", "tvm"}),
     "report": ({"report", "measure", "ops", "__version__"}, {"rich"}),
     "report.grid": (set(), {"numpy", "matplotlib"}),
+    "report.series": (set(), set()),
+    "report.html": ({"report.html", "report.series", "report.text", "report.race", "measure.timing"}, set()),
+    "report.plots": ({"report.grid", "report.series", "report.text"}, {"matplotlib"}),
     "cli": ({"*"}, {"numpy", "rich", "PIL"}),
 }
 # What no grant above covers, whatever "*" says.
@@ -159,10 +168,15 @@ def test_nothing_imports_tests_or_benchmarks():
         ("backends.reference", "from .. import _core", False),
         ("backends.cpu", "from .. import _core", True),
         ("backends.cpu", "import cupy", False),
+        ("backends.cpu", "import numba", False),
+        ("backends.numba.products", "from llvmlite import ir", False),
         ("cli.bench", "from cnnkern import _core", False),
         ("measure.timing", "from ..cli import common", False),
         ("measure.timing", "import torch", False),
         ("measure.peers.torch", "import torch", True),
+        ("report.html.plot", "import matplotlib", False),
+        ("report.html.plot", "from ...measure import network", False),
+        ("report.plots", "from . import bench", False),
         ("onnx.exporter", "from ..measure import peak", False),
         ("brand_new", "", False),
     ],
