@@ -26,9 +26,10 @@ from cnnkern import backends, models, ops, testing
 from cnnkern.backends.cuda import manifest
 from cnnkern.backends.null import NullBackend
 from cnnkern.measure import schema
+from cnnkern.measure.contract import NumberOrNull, TextOrNull
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu_run.py"
-NumberOrNull, TextOrNull = schema.NumberOrNull, schema.TextOrNull
+
 WHY = {"what": str, "why": str}
 CHECKED = {"error": NumberOrNull, "tolerance": (int, float)}
 ATTEMPT = {**CHECKED, "kernel": str, "plan": dict, "wrong": str, "us": NumberOrNull, "minimum_us": NumberOrNull}
