@@ -136,10 +136,11 @@ def test_regions_that_the_graph_computes_are_checked_on_the_way(engine, rng):
 
 @pytest.mark.parametrize("engine", engines(native_only=True), indirect=True)
 def test_the_prediction_follows_the_regions(engine, x):
-    """Predicted from these regions and executed on them; other regions, other operations."""
-    if engine.name == "numba":
-        pytest.skip("counts nothing")
+    """Predicted from these regions and executed on them; other regions, other operations. Numba counts nothing."""
     exe = detector().compile(SHAPES, backend=engine)
+    if engine.name == "numba":
+        assert account(exe, x).agrees is None
+        return
     (planned,) = [step for step in exe.steps if step.name == "pool"]
     assert planned.predicted is None and planned.theory.flops == 0
     whole = np.array([[0, 0, 0, 20, 16]] * 5, np.float32)
