@@ -18,7 +18,6 @@ import json
 import os
 import shlex
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,6 +33,7 @@ from gpu.place import Extent, Place, on_gpu  # noqa: E402
 
 import cnnkern  # noqa: E402
 from cnnkern import backends  # noqa: E402
+from cnnkern.measure import provenance  # noqa: E402
 
 SCHEMA = "cnnkern.gpu_run/1"
 STAGES = {"info": 60, "fixtures": 15, "correctness": 100, "sanitizers": 60, "convs": 150, "nets": 150, "profile": 40}
@@ -143,8 +143,8 @@ class Document:
             "schema": SCHEMA,
             "cnnkern": cnnkern.__version__,
             "command": shlex.join(["python3", "benchmarks/gpu_run.py", *argv]),
-            "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "commit": commit(),
+            "date": provenance.date(),
+            "commit": provenance.commit(Path(__file__)),
             "minutes": asked.minutes,
             "quick": asked.quick,
         }
@@ -210,19 +210,6 @@ def assembled(head: dict[str, Any], outcomes: Sequence[harness.Outcome]) -> dict
 
 def module(name: str) -> Any:
     return importlib.import_module(f"gpu.{name}")
-
-
-def commit() -> str | None:
-    """The checkout's, with a + where files differ from it; None outside of one."""
-    git = ["git", "-C", str(HERE)]
-    try:
-        head, changed = (
-            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout.strip()
-            for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head + ("+" if changed else "")
 
 
 # --- one stage, in its process

@@ -13,12 +13,8 @@ import argparse
 import importlib.metadata
 import itertools
 import json
-import os
 import platform
-import shlex
-import subprocess
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,10 +26,9 @@ from cnnkern.measure.peers.race import Heat, hold
 from cnnkern.measure.peers.worker import EngineError
 from cnnkern.measure.pictures import Course
 from cnnkern.measure.profile import machine_profile
+from cnnkern.measure.provenance import provenance
 from cnnkern.report import console
 from cnnkern.report.race import race
-
-SETTINGS = ("CNNKERN_", "OMP_", "GOMP_", "KMP_", "ONEDNN_")  # variables that change what is measured
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -82,9 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     heats: list[Heat] = []
     failures: list[str] = []
     head = {
-        "command": command(sys.argv[1:] if argv is None else argv),
-        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "commit": commit(),
+        **provenance("python", "benchmarks/race.py", *(sys.argv[1:] if argv is None else argv), file=Path(__file__)),
         "machine": machine_profile(threads=asked.threads).as_dict(),
     }
     with console.progress() as line:
@@ -111,25 +104,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def made(head: dict[str, Any], heats: Sequence[Heat], failures: Sequence[str]) -> dict[str, Any]:
     rows = [heat.as_dict() for heat in heats]
     return schema.document("race", **head, versions=versions(heats), heats=rows, failures=failures)
-
-
-def command(argv: Sequence[str]) -> str:
-    """What to type to have it again, with the settings that matter."""
-    settings = [f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith(SETTINGS)]
-    return shlex.join([*settings, "python", "benchmarks/race.py", *argv])
-
-
-def commit() -> str | None:
-    """The checkout this file lies in, with a + where files differ from it; None outside of one."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        head, changed = (
-            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout.strip()
-            for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head + ("+" if changed else "")
 
 
 def versions(heats: Iterable[Heat]) -> dict[str, str]:

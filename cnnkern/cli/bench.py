@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json or args.html or args.png:
         machine = machine_profile(threads=threads, isa=isas[0]).as_dict()
         rows = [result.as_dict() for result in results]
-        made = schema.document("bench", **provenance(args.argv), machine=machine, good=good, results=rows)
+        made = schema.document("bench", **provenance("cnnkern", *args.argv), machine=machine, good=good, results=rows)
         write_report(made, args)
     return GOOD if good else WRONG
 

@@ -49,7 +49,6 @@ class LeftOut(NamedTuple):
 
 
 def bench_ops(args: argparse.Namespace) -> int:
-    import sys
 
     from ..measure import schema
     from ..measure.opshapes import resolve
@@ -74,7 +73,7 @@ def bench_ops(args: argparse.Namespace) -> int:
         isa = next((isa for _, isa in places if isa), None)
         machine = machine_profile(threads=threads, isa=isa).as_dict()
         body = {"results": [row.as_dict() for row in rows], "left_out": [item._asdict() for item in left_out]}
-        made = schema.document("bench_ops", **provenance(sys.argv[1:]), machine=machine, good=good, **body)
+        made = schema.document("bench_ops", **provenance("cnnkern", *args.argv), machine=machine, good=good, **body)
         schema.write(made, args.json)
     return GOOD if good else WRONG
 

@@ -6,22 +6,22 @@ import os
 import shlex
 import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 SETTINGS = ("CNNKERN_", "OMP_", "GOMP_", "KMP_", "ONEDNN_")  # variables that change what is measured
+PACKAGE = Path(__file__)
 
 
-def provenance(argv: Sequence[str]) -> dict[str, Any]:
-    """The keys "command", "date" and "commit" of a document; `argv` is what stood behind `cnnkern`."""
-    return {"command": command(argv), "date": date(), "commit": commit()}
+def provenance(*words: str, file: Path = PACKAGE) -> dict[str, Any]:
+    """The keys "command", "date" and "commit" of a document that a command of these words makes; `file`: a script's."""
+    return {"command": command(*words), "date": date(), "commit": commit(file)}
 
 
-def command(argv: Sequence[str]) -> str:
+def command(*words: str) -> str:
     """What to type to have it again, with the settings that matter."""
     settings = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(SETTINGS)]
-    return shlex.join([*settings, "cnnkern", *argv])
+    return shlex.join([*settings, *words])
 
 
 def date() -> str:
@@ -29,12 +29,12 @@ def date() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def commit() -> str | None:
-    """The checkout this package lies in, with a + where files differ from it; None for an installed one, which may
-    well lie in a checkout of something else."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+def commit(file: Path) -> str | None:
+    """The checkout that has this file, the package's own or a script's, with a + where files differ from it; None for
+    an installed one, which may well lie in a checkout of something else."""
+    git = ["git", "-C", str(file.parent)]
     asked = (
-        ("ls-files", "--error-unmatch", Path(__file__).name),
+        ("ls-files", "--error-unmatch", file.name),
         ("rev-parse", "--short", "HEAD"),
         ("status", "--porcelain", "--untracked-files=no"),
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from rich.console import RenderableType
+from rich.markup import escape
 
 from ..measure.compare import Comparison
 from ..measure.network import LayerResult, NetworkResult
@@ -157,6 +159,11 @@ def compare(found: Comparison, old: str, new: str) -> RenderableType:
 
 def bench_all(results: Sequence[NetworkResult]) -> RenderableType:
     """A line per model, batch and ISA."""
+    return in_short([result.as_dict() for result in results])
+
+
+def in_short(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """A line per row of contract.NETWORK_RESULT."""
     columns = (
         "model",
         "on",
@@ -172,19 +179,20 @@ def bench_all(results: Sequence[NetworkResult]) -> RenderableType:
         "counts",
     )
     made = table(columns, left=2)
-    for r in results:
+    for row in rows:
+        time = row["time"] or {}
         made.add_row(
-            r.model,
-            place(r.backend, r.isa),
-            str(r.batch),
-            text.milliseconds(r.time and r.time.median_ms),
-            text.milliseconds(r.time and r.time.minimum_ms),
-            f"{r.images_per_s:,.1f}" if r.images_per_s else text.ABSENT,
-            text.gflops(r.rate_gflops),
-            text.times(r.distance),
-            text.error(r.errors.worst.error),
-            text.error(r.errors.worst.tolerance),
-            text.VERDICTS[r.correct],
-            text.VERDICTS[r.account.agrees],
+            escape(row["model"]),
+            escape(place(row["backend"], row["isa"])),
+            str(row["batch"]),
+            text.milliseconds(time.get("median_ms")),
+            text.milliseconds(time.get("minimum_ms")),
+            text.ABSENT if row["images_per_s"] is None else f"{row['images_per_s']:,.1f}",
+            text.gflops(row["rate_gflops"]),
+            text.times(row["distance"]),
+            text.error(row["error"]),
+            text.error(row["tolerance"]),
+            text.VERDICTS[row["correct"]],
+            text.VERDICTS[row["counts_agree"]],
         )
     return page("in short", made)

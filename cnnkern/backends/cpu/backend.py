@@ -16,9 +16,9 @@ from ...graph.ir import Graph, Node
 from ...graph.memory import round_up
 from ...graph.plan import make_plan, new_step
 from ...graph.views import is_free, plan_views
-from ...ops import Conv2dSpec
 from ...ops.base import Spec
 from .. import fft, reference, warn_once
+from ..asked import conv_algo
 from ..edges import add_edges
 from ..one_node import layout, one_node, reference_run
 from . import kept
@@ -65,7 +65,7 @@ class CpuBackend:
     ) -> tuple[Any, ...]:
         """One operation, planned like a network of one layer. Plans without weights are kept; weights may have changed
         between two calls, so what packs them is made anew."""
-        if isinstance(spec, Conv2dSpec) and (spec.algo if spec.algo != "auto" else config.get("conv_algo")) == "fft":
+        if conv_algo(spec) == "fft":
             return fft.call(spec, arrays, out, precision)
         if getattr(spec, "return_indices", False):
             return self._reference_call(spec, arrays, out)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ... import config, ops
+from ... import ops
 from ...errors import UnsupportedError
 from ...graph.ir import Graph, Node
+from ..asked import planned_algo
 from .buffers import LANES
 from .calls import NativeCall
 from .candidates import Problem, shown
@@ -34,9 +35,7 @@ def conv2d(low: Lowering, node: Node, decision=None) -> Lowered | None:
     spec = node.spec
     shape = conv_shape(spec, low.graph.shape(node.inputs[0]), low.graph.shape(node.inputs[1]))
     residual = low.tensor(node.inputs[3]) if len(node.inputs) > 3 and node.inputs[3] else None
-    algo = config.get("conv_algo") if spec.algo == "auto" else spec.algo
-    if algo == "fft":
-        raise UnsupportedError("algo 'fft' is an eager operation, no step of a plan; 'direct' serves any convolution")
+    algo = planned_algo(spec)
     arrays = {name: low.array(node, i) for i, name in enumerate(spec.inputs) if name not in ("x", "residual")}
     return _conv(low, shape, {**low.in_out(node), "residual": residual}, arrays, spec, algo, decision)
 

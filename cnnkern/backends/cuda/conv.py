@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ... import config, ops
-from ...errors import UnsupportedError
+from ... import ops
 from ...graph.ir import Node
 from ...graph.memory import round_up
+from ..asked import planned_algo
 from . import conv_depthwise, conv_direct, conv_winograd, gemm, im2col
 from .activations import act_args
 from .conv_direct import direct, locally_connected2d
@@ -48,9 +48,7 @@ def conv2d(low: Lowering, node: Node, decision: Mapping[str, Any] | None = None)
         scaled = low.scratch(x.sizes)
         before = [affine_launch(x, scale.pointer, shift.pointer, scaled, act_args(spec.prologue, None))]
         x = scaled
-    algo = config.get("conv_algo") if spec.algo == "auto" else spec.algo
-    if algo == "fft":
-        raise UnsupportedError("algo 'fft' runs on NumPy arrays, eagerly; 'direct' serves any convolution here")
+    algo = planned_algo(spec)
     problem = conv_problem(spec, x, weight.sizes)
     epilogue = Epilogue(
         None if bias is None else bias.pointer, residual, act_args(spec.activation, spec.activation_param)

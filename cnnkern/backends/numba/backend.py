@@ -21,6 +21,7 @@ from ...graph.views import own_buffers
 from ...ops import Conv2dSpec
 from ...ops.base import Spec
 from .. import fft, reference, warn_once
+from ..asked import conv_algo
 from ..trace import print_step
 
 PRECISIONS = ("float32", "strict")
@@ -51,7 +52,7 @@ class NumbaBackend:
     ) -> tuple[np.ndarray, ...]:
         """One operation; see `Backend.call`. precision="strict" changes nothing: there is no Winograd here."""
         _check_precision(precision)
-        if _algo(spec) == "fft":
+        if conv_algo(spec) == "fft":
             return fft.call(spec, arrays, out, precision)
         shapes = [None if a is None else a.shape for a in arrays]
         spec.infer(*shapes)
@@ -94,12 +95,6 @@ def _check_precision(precision: str) -> None:
         raise UnsupportedError(f"precision {precision!r}: the numba backend has {', '.join(PRECISIONS)}")
 
 
-def _algo(spec: Spec) -> str:
-    if not isinstance(spec, Conv2dSpec):
-        return ""
-    return spec.algo if spec.algo != "auto" else config.get("conv_algo")
-
-
 def _run(spec: Spec, arrays: Sequence[Any], *new: Callable) -> tuple[np.ndarray, ...]:
     from .operations import OPS, run
 
@@ -125,8 +120,6 @@ def kernel_name(spec: Spec, shapes: Sequence) -> str:
 
 def _prepare(threads: int, node: Node, graph: Graph, weights: Mapping[str, Any], decision: Any):
     spec = node.spec
-    if _algo(spec) == "fft":
-        raise UnsupportedError("algo 'fft' is for eager calls and no part of a plan; 'direct' serves any convolution")
     ready = None
     if isinstance(spec, Conv2dSpec) and node.inputs[1] in weights:
         from . import conv

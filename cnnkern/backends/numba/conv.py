@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ... import config
 from ...errors import UnsupportedError
 from ...ops import Conv2dSpec, Im2colSpec
 from ...ops.base import Shape, product
 from .. import reference
+from ..asked import planned_algo
 from . import planes, products
 from .arithmetic import CODES
 from .compiled import NONE
@@ -77,7 +77,7 @@ def algorithm(spec: Conv2dSpec, x: Shape, weight: Shape) -> str:
     Raises:
         UnsupportedError: it cannot serve this convolution, or there is no such kernel; the message says what can.
     """
-    asked = spec.algo if spec.algo != "auto" else config.get("conv_algo")
+    asked = planned_algo(spec)
     serves = {
         "direct": True,
         "im2col": True,
