@@ -297,7 +297,7 @@ class Model:
         shapes = self._shapes(input_shape)
         if autotune:
             options["autotune"] = True
-        return self._compile(shapes, self.graph.outputs, backend, precision, threads, **options)
+        return self._compile(shapes, None, backend, precision, threads, **options)
 
     @property
     def _inputs(self) -> list[Value]:
@@ -316,10 +316,10 @@ class Model:
             found.append(tuple(as_int(f"{name}[{i}]", size, 0) for i, size in enumerate(shape)))
         return found
 
-    def _compile(self, shapes: Sequence[tuple], outputs: Sequence[str], backend, precision=None, threads=None, **rest):
+    def _compile(self, shapes, outputs: Sequence[str] | None, backend, precision=None, threads=None, **rest):
         graph = self._bound(shapes)
         weights = self.weights
-        if list(outputs) != graph.outputs:
+        if outputs is not None and list(outputs) != graph.outputs:
             graph.outputs = list(outputs)
             graph, weights = passes.dead_code(graph, weights)
         chosen = backends.get(backend)

@@ -15,6 +15,8 @@ MAC_OPS = (
     "fused_block",
     "locally_connected2d",
     "linear",
+    "conv_transpose2d",
+    "matmul",
 )  # the operations whose multiply-accumulates are published
 WINDOWS = ("conv2d", "locally_connected2d", "fused_block", "pool2d", "im2col")
 POINTWISE = ("activation", "add", "batch_norm", "channel_shuffle", "concat", "local_response_norm", "mul", "pad",

@@ -33,7 +33,7 @@ import numpy as np
 
 from . import functional
 from .backends.reference import ReferenceBackend, contrast
-from .ops import ActivationSpec, Conv2dSpec, FusedBlockSpec
+from .ops import ActivationSpec, AddSpec, BinarySpec, Conv2dSpec, FusedBlockSpec, ReduceSpec, UnarySpec
 from .ops.base import Spec
 
 EPSILON = 2.0**-23
@@ -45,15 +45,21 @@ WINOGRAD_BASE, WINOGRAD_GROWTH = 40.0, 1.0
 ROUNDING = {
     "conv2d": 4, "fused_block": 4, "locally_connected2d": 4, "linear": 4, "pool2d": 2, "global_pool2d": 2,
     "adaptive_avg_pool2d": 2, "batch_norm": 8, "local_response_norm": 16, "local_contrast_norm": 16, "softmax": 8,
-    "add": 1, "mul": 1,
+    "add": 1, "mul": 1, "resample": 2, "conv_transpose2d": 4, "reduce": 4, "matmul": 4,
 }  # fmt: skip
 ACTIVATION_ROUNDING = {
     "relu": 0, "relu6": 0, "leaky_relu": 1, "hardsigmoid": 4, "hardswish": 4, "sigmoid": 8, "tanh": 8, "silu": 8,
     "gelu": 8,
 }  # fmt: skip
+UNARY_ROUNDING = {
+    "neg": 0, "abs": 0, "sign": 0, "floor": 0, "ceil": 0, "round": 0, "clip": 0, "thresholded_relu": 0, "sqrt": 1,
+    "reciprocal": 1, "affine": 2, "softsign": 2, "hardsigmoid": 4, "exp": 4, "log": 4, "erf": 4, "elu": 4, "celu": 4,
+    "softplus": 4, "selu": 8, "mish": 8, "gelu_tanh": 8, "swish": 8,
+}  # fmt: skip
+BINARY_ROUNDING = {"sub": 1, "div": 1, "pow": 4, "min": 0, "max": 0, "prelu": 1}
 UNITS = {"tf32": 2.0**-11, "float16": 2.0**-11, "bfloat16": 2.0**-8}  # half a step between neighbours of 1
 UNITS_LOST = 8
-MULTIPLIED = ("conv2d", "fused_block", "linear")  # what tf32 rounds the operands of
+MULTIPLIED = ("conv2d", "conv_transpose2d", "fused_block", "linear")  # what tf32 rounds the operands of
 ACTIVATION_FIELDS = ("activation", "activation_param", "prologue")
 _ORACLE = ReferenceBackend(dtype=np.float64)
 
@@ -111,7 +117,11 @@ def tolerance(spec: Spec, *shapes: Sequence[int] | None, precision: str = "float
         return tolerance(spec, *shapes, precision="strict") + (lost if rounds else 0.0)
     if isinstance(spec, ActivationSpec):
         return EPSILON * ACTIVATION_ROUNDING[spec.kind]
-    if spec.op not in ROUNDING or getattr(spec, "kind", None) == "max":
+    if isinstance(spec, (UnarySpec, BinarySpec)):
+        return EPSILON * (UNARY_ROUNDING if isinstance(spec, UnarySpec) else BINARY_ROUNDING)[spec.kind]
+    if spec.op not in ROUNDING or getattr(spec, "kind", None) in ("max", "min"):
+        return 0.0
+    if getattr(spec, "weight", 0) is None:  # gathers
         return 0.0
     if isinstance(spec, FusedBlockSpec):
         return sum(tolerance(stage, *given, precision=precision) for stage, *given in _stages(spec, shapes))
@@ -147,7 +157,12 @@ def magnitude(spec: Spec, inputs: Sequence[Any]) -> float:
     x, *others = (None if a is None else np.abs(np.asarray(a, np.float64)) for a in inputs)
     if not x.size:
         return 0.0
-    if spec.op in ("conv2d", "linear", "locally_connected2d"):
+    if spec.op == "resample" and spec.weight is not None:
+        squares = replace(spec, weight=tuple(tuple(w * w for w in row) for row in spec.weight))
+        return math.sqrt(_largest(reference(squares, x * x)))
+    if spec.op in ("unary", "binary", "reduce"):
+        return _magnitude_nd(spec, inputs, x, others)
+    if spec.op in ("conv2d", "conv_transpose2d", "linear", "locally_connected2d", "matmul"):
         plain = _without_activations(spec)
         squares = [None if a is None else a * a for a in (x, *others)]
         return math.sqrt(_largest(reference(plain, *squares)))
@@ -170,6 +185,23 @@ def magnitude(spec: Spec, inputs: Sequence[Any]) -> float:
     if spec.op == "activation" and spec.kind == "gelu":
         return _largest(x)  # 1 + erf cancels for x < 0
     return 0.0
+
+
+def _magnitude_nd(spec: Spec, inputs: Sequence[Any], x: np.ndarray, others: list) -> float:
+    """The same of functions and reductions; x and others are magnitudes already."""
+    if spec.op == "unary":
+        if spec.kind in ("affine", "hardsigmoid"):
+            return _largest(abs(spec.alpha) * x + abs(spec.beta))
+        return _largest(x) if spec.kind in ("gelu_tanh", "swish") else 0.0  # an exponential of what was rounded
+    if spec.op == "binary":
+        return _largest(reference(AddSpec(), x, *others)) if spec.kind == "sub" else 0.0
+    if spec.kind in ("sum", "mean"):
+        return _largest(reference(spec, x))
+    if spec.kind == "log_sum":  # a logarithm turns relative errors into absolute ones
+        total = ReduceSpec("sum", spec.axes)
+        with np.errstate(all="ignore"):
+            return _largest(reference(total, x) / reference(total, np.asarray(inputs[0], np.float64)))
+    return 1.0 if spec.kind == "log_sum_exp" else 0.0
 
 
 def _without_activations(spec: Spec) -> Spec:

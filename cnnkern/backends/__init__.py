@@ -80,6 +80,15 @@ def fastest() -> tuple[Any, str]:
     raise UnsupportedError("no backend is available")
 
 
+def on_cpu() -> Any:
+    """The default backend, or, where that is a GPU's, the fastest one on the CPU."""
+    chosen = default()
+    if chosen.name != "cuda":
+        return chosen
+    reasons = available()
+    return get(next(name for name in _CLASSES if name != "cuda" and not reasons[name]))
+
+
 def _slower(found: str, missing: dict[str, str]) -> str:
     if not missing:
         return ""

@@ -12,6 +12,7 @@ from ..ops.base import Counts, Spec
 # Inputs of an op that are weights: packed when they are known, not computed by other steps.
 WEIGHTS = {
     "conv2d": (1, 2, 4, 5),
+    "conv_transpose2d": (1, 2),
     "fused_block": (1, 2, 3, 4, 5, 6),
     "linear": (1, 2),
     "locally_connected2d": (1, 2),

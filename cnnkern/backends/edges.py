@@ -18,6 +18,7 @@ def add_edges(
     outputs: Mapping[str, str],
     reads_nchw: Callable[[Node, Graph], bool] = lambda node, graph: False,
     converts: bool = False,
+    writes_nchw: Callable[[Node], bool] = lambda node: False,
 ) -> Graph:
     """The graph with a reorder step where a graph input must become NHWC, and one behind each output that cannot be
     written where the caller wants it.
@@ -25,15 +26,18 @@ def add_edges(
     Args:
         inputs, outputs: the layout ("NCHW" or "NHWC") of the caller's rank 4 arrays, by name.
         reads_nchw: whether a node takes its first input in any layout.
+        writes_nchw: whether a node writes its output in any layout.
         converts: inside, values have another type than the caller's float32: every float edge is a step.
     """
     graph = graph.copy()
     for name in graph.inputs:
         planes = len(graph.shape(name)) == 4 and inputs.get(name, "NCHW") == "NCHW"
-        if planes or (converts and graph.values[name].dtype == "float32"):
+        if graph.values[name].dtype == "float32" and (planes or converts):
             _import(graph, name, reads_nchw)
+    read = {name for node in graph.nodes for name in node.inputs}
     for name in graph.outputs:
-        if not _direct(graph, name, outputs.get(name, "NCHW"), converts):
+        written = name not in read and name in graph.producer() and writes_nchw(graph.producer()[name])
+        if not (written and not converts) and not _direct(graph, name, outputs.get(name, "NCHW"), converts):
             _export(graph, name)
     return graph
 
@@ -58,8 +62,8 @@ def _direct(graph: Graph, name: str, layout: str, converts: bool) -> bool:
     node = graph.producer().get(name)
     if node is None or isinstance(node.spec, _LOOKERS):
         return False
-    if graph.values[name].dtype == "int64":
-        return True  # indices: as the caller wants them, whatever the rest is
+    if graph.values[name].dtype != "float32":
+        return True  # indices and the like: as the caller wants them, whatever the rest is
     if converts:
         return isinstance(node.spec, ReorderSpec)
     return len(graph.shape(name)) != 4 or layout == "NHWC" or isinstance(node.spec, ReorderSpec)

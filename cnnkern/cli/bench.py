@@ -20,6 +20,7 @@ from .common import (
     add_place,
     choose_backend,
     choose_isas,
+    create_model,
     forced,
     model_names,
     positive,
@@ -100,14 +101,13 @@ def _bench(name: str, args: argparse.Namespace, backend: str, isas: list, thread
     """Every batch and ISA of one model; the reference of its two pictures is computed once for all of them."""
     from dataclasses import replace
 
-    from .. import models
     from ..measure.network import bench_network
     from ..measure.pictures import Course
     from ..report import console
 
     with console.progress() as line:
         line.say(f"{name}: weights and the float64 reference")
-        course = Course(name, models.create(name))
+        course = Course(name, create_model(name))
     for batch in args.batch:
         for isa in isas:
             label = f"{name} batch {batch}" + (f" {isa}" if isa else "")

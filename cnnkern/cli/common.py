@@ -166,13 +166,36 @@ def thread_count(wanted: int | None) -> int:
 # --- models
 
 
+def is_file(name: str) -> bool:
+    """Whether a MODEL is the path of an ONNX file."""
+    return name.lower().endswith(".onnx")
+
+
+def create_model(name: str, input_shape: tuple[int, int, int] | None = None) -> Any:
+    """The model of an id, with its seeded weights, or of an ONNX file, which has its own shape."""
+    from .. import models, onnx
+
+    return onnx.load(name) if is_file(name) else models.create(name, input_shape=input_shape)
+
+
+def known_weights(name: str) -> Any:
+    """The weights that a model comes with: the file itself, the package's, or None where they are random."""
+    from .. import models
+
+    return name if is_file(name) else models.get(name).weights
+
+
 def model_names(names: Iterable[str]) -> list[str]:
-    """The ids that `names` stand for, "all" being every one, each once, in order; ValueError names the nearest."""
+    """The ids that `names` stand for, "all" being every one, and paths of ONNX files, each once, in order; ValueError
+    names the nearest."""
     from .. import models
     from ..report.text import natural
 
     found: dict[str, None] = {}
     for name in names:
+        if is_file(name):
+            found[name] = None
+            continue
         meant = sorted(models.list(), key=natural) if name == "all" else (models.get(name).name,)
         found.update(dict.fromkeys(meant))
     return list(found)

@@ -11,7 +11,9 @@ from .common import (
     add_place,
     choose_backend,
     choose_isas,
+    create_model,
     forced,
+    known_weights,
     model_names,
     nearest,
     positive,
@@ -19,7 +21,7 @@ from .common import (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a name from `cnnkern models`")
+    parser.add_argument("model", metavar="MODEL", help="a name from `cnnkern models`, or an .onnx file")
     parser.add_argument("--image", metavar="FILE", help="the picture that the network sees; filters need none")
     parser.add_argument(
         "--layer", metavar="L", help="a layer or block (see `cnnkern summary`), or a convolution's weight"
@@ -33,7 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .. import models
     from ..measure import schema
     from ..report import console, grid
 
@@ -42,13 +43,13 @@ def run(args: argparse.Namespace) -> int:
         grid.figure()  # before anything takes its time
     except ImportError as error:
         raise UsageError(str(error)) from None
-    model = models.create(name)
+    model = create_model(name)
     weight = _weight(model.graph, args.layer) if args.filters or args.layer in model.graph.params else None
     if weight is None and not (args.layer and args.image):
         raise UsageError("--image and --layer are needed, or --filters for the filters of a convolution")
     if args.weights:
         model.load_state_dict(args.weights)
-    weights = args.weights or models.get(name).weights or "random"
+    weights = args.weights or known_weights(name) or "random"
     facts = {"model": name, "weights": weights, "out": args.out, "image": None, "backend": None}
     if weight is None:
         facts |= {"image": args.image, "backend": choose_backend(args.backend)}

@@ -13,6 +13,7 @@ from .common import (
     backend_reasons,
     choose_backend,
     choose_isas,
+    create_model,
     forced,
     model_names,
     positive,
@@ -75,13 +76,12 @@ def _place(wanted: str | None) -> str:
 
 def _count(name, batch, backend, isa, threads):
     """The account of a model, and what the processor's counters say, where they say something."""
-    from .. import models
     from ..measure import counters
     from ..measure.accounting import account
     from ..measure.accuracy import shapes
     from ..measure.pictures import inputs
 
-    model = models.create(name)
+    model = create_model(name)
     x = inputs(name, model, batch)
     with forced(isa):
         executable = model.compile(input_shape=shapes(x), backend=backend, threads=threads)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import argparse
 
-from .common import GOOD, add_json, model_names
+from .common import GOOD, add_json, create_model, model_names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a name from `cnnkern models`")
+    parser.add_argument("model", metavar="MODEL", help="a name from `cnnkern models`, or an .onnx file")
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from .. import models
     from ..measure import schema
     from ..report import console
     from ..report import summary as tables
 
     [name] = model_names([args.model])
-    model = models.create(name)
+    model = create_model(name)
     summary = model.summary()
     if args.json:
         document = schema.document(

@@ -13,7 +13,9 @@ from .common import (
     backend_reasons,
     choose_backend,
     choose_isas,
+    create_model,
     forced,
+    is_file,
     model_names,
 )
 
@@ -89,15 +91,18 @@ def _ops(places: list[tuple[str, str | None]], seed: int) -> list:
 
 def _network(name: str, places: list[tuple[str, str | None]], reduced: bool, done: float | None) -> list:
     from .. import models
-    from ..measure.pictures import inputs, smaller
+    from ..measure.accuracy import variation
+    from ..measure.pictures import inputs, smaller, two_answers
     from ..measure.verify import verify_network
     from ..report import console
 
     with console.progress() as line:
-        shape = smaller(models.get(name)) if reduced else None
-        model = models.create(name, input_shape=shape)
+        shape = smaller(models.get(name)) if reduced and not is_file(name) else None
+        model = create_model(name, shape)
         x = inputs(name, model, 2)
+        one = getattr(model, "batch", None) == 1
+        varies = variation(two_answers(name, model, model.graph.outputs[0])) if one else None
         verdicts = verify_network(
-            name, model, x, places, forced, lambda text: line.say(f"{name}: {text}", done), bool(shape)
+            name, model, x, places, forced, lambda text: line.say(f"{name}: {text}", done), bool(shape), varies
         )
         return list(verdicts)

@@ -14,6 +14,7 @@ from ..ops import (
     ConcatSpec,
     Conv2dSpec,
     FlattenSpec,
+    ForeignSpec,
     GlobalPool2dSpec,
     LinearSpec,
     LocallyConnected2dSpec,
@@ -94,8 +95,9 @@ class GraphBuilder:
         except ValueError as error:
             raise ValueError(f"{self.graph.name}, layer {layer!r}: {error}") from None
         outputs = tuple(layer if i == 0 else f"{layer}:{i}" for i in range(len(shapes)))
-        for output, shape in zip(outputs, shapes):
-            self.graph.values[output] = Value(output, shape)
+        dtypes = spec.dtypes if isinstance(spec, ForeignSpec) else ("float32",) * len(shapes)
+        for output, shape, dtype in zip(outputs, shapes, dtypes):
+            self.graph.values[output] = Value(output, shape, dtype)
         self.graph.nodes.append(Node(layer, spec, tuple(inputs), outputs))
         return outputs[0]
 

@@ -262,7 +262,7 @@ def compile_steps(
         return new_step(node, graph, "numpy", run=run)
 
     graph = _with_dtype(graph, dtype)
-    weights = {name: np.asarray(array, dtype) for name, array in weights.items()}
+    weights = {name: np.asarray(a, dtype if a.dtype == np.float32 else None) for name, a in weights.items()}
     size_bytes = {name: dense_bytes(value.shape, value.dtype) for name, value in graph.values.items()}
     memory = plan_memory(graph, own_buffers(graph), size_bytes.__getitem__)
     plan = make_plan(graph, weights, prepare, backend=backend, memory=memory)

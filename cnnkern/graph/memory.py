@@ -14,7 +14,10 @@ from .ir import Graph
 from .views import View, is_free, plan_views
 
 ALIGN_BYTES = 64  # a cache line, and the widest vector
-ITEM_BYTES = {"float32": 4, "float64": 8, "int64": 8, "int32": 4, "uint8": 1, "int8": 1, "float16": 2, "bfloat16": 2}
+ITEM_BYTES = {
+    "float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "bool": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8,
+    "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8,
+}  # fmt: skip
 
 Lifetime = tuple[int, int, int]  # size in bytes, first use, last use (both inclusive)
 
@@ -100,7 +103,7 @@ def lifetimes(graph: Graph, views: Mapping[str, View], size_bytes: Callable[[str
 
 def dense_bytes(shape: Shape, dtype: str = "float32") -> int:
     """The bytes of a packed tensor, without padding lanes."""
-    return product(shape) * ITEM_BYTES[dtype]
+    return product(shape) * ITEM_BYTES.get(dtype, 8)  # what is no number: pointers
 
 
 def nhwc_bytes(shape: Shape, dtype: str = "float32", lanes: int = 16) -> int:

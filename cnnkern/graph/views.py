@@ -79,7 +79,7 @@ def concat_copies(graph: Graph, views: Mapping[str, View], node: Node) -> list[t
     """The inputs of a concat that do not lie in its output yet, each with its first channel there."""
     out, offset, copies = views[node.outputs[0]], 0, []
     for name in node.inputs:
-        if views[name][:2] != (out.root, out.offset + offset):
+        if name not in views or views[name][:2] != (out.root, out.offset + offset):  # a param lies nowhere
             copies.append((name, offset))
         offset += graph.shape(name)[1]
     return copies
@@ -91,10 +91,12 @@ def is_free(graph: Graph, views: Mapping[str, View], node: Node) -> bool:
     if isinstance(spec, ConcatSpec):
         return _on_channels(graph, node) and not concat_copies(graph, views, node)
     if isinstance(spec, SliceSpec):
-        source = views[node.inputs[0]]
-        return _on_channels(graph, node) and out[:2] == (source.root, source.offset + _first_channel(graph, node))
+        source = views.get(node.inputs[0])
+        if source is None or not _on_channels(graph, node):
+            return False
+        return out[:2] == (source.root, source.offset + _first_channel(graph, node))
     if isinstance(spec, (FlattenSpec, ReshapeSpec)):
-        return out.root == views[node.inputs[0]].root
+        return node.inputs[0] in views and out[:2] == views[node.inputs[0]][:2]
     return False
 
 

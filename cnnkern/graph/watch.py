@@ -1,8 +1,11 @@
-"""What can be done beside running: print each step (`verbose`), check each step against the oracle (`check`)."""
+"""What can be done beside running: print each step (`verbose`), check each step against the oracle (`check`), tell a
+caller further out of each (`listening`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from .. import config
@@ -12,10 +15,25 @@ from ..backends.trace import print_step
 Fetch = Callable[[str], Any]  # the name of a value or param -> its NCHW-shaped array, None for ""
 Watch = Callable[[Step, float, Fetch], None]  # step, ms, fetch
 
+_listener: ContextVar[Watch | None] = ContextVar("cnnkern_listener", default=None)
+
+
+@contextmanager
+def listening(watch: Watch) -> Iterator[None]:
+    """`with listening(watch): ...`: whatever executable runs inside, in this thread, tells `watch` of each step."""
+    token = _listener.set(watch)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
 
 def watching(backend: str) -> Watch | None:
-    """What the settings ask for here and now (CNNKERN_VERBOSE, CNNKERN_CHECK); None for the fast road."""
+    """What the settings ask for here and now (CNNKERN_VERBOSE, CNNKERN_CHECK), and who listens; None for the fast
+    road."""
     watches: list[Watch] = []
+    if listener := _listener.get():
+        watches.append(listener)
     if verbose := config.get("verbose"):
         watches.append(verbose_watch(backend, verbose))
     if config.get("check"):

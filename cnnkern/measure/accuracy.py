@@ -136,6 +136,8 @@ def shapes(x: Any) -> tuple:
 def bound(model: Any, x: Any) -> Graph:
     """The model's graph for such inputs."""
     arrays = x if isinstance(x, tuple) else (x,)
+    if hasattr(model, "graph_for"):  # a loaded model, whose graph hangs on more than the batch
+        return model.graph_for([array.shape for array in arrays])
     pairs = [pair for shape, a in zip(model.input_shapes.values(), arrays) for pair in zip(shape, a.shape)]
     return model.graph.bind({symbol: size for symbol, size in pairs if isinstance(symbol, str)})
 

@@ -200,7 +200,42 @@ def _binary(spec: type) -> Callable:
     return make
 
 
+PARAMETERS = {
+    "affine": (1.5, -0.25), "clip": (-0.7, 1.2), "hardsigmoid": (0.2, 0.5), "elu": (1.3,), "selu": (1.67, 1.05),
+    "celu": (0.8,), "thresholded_relu": (0.3,), "swish": (1.7,),
+}  # fmt: skip
+
+
+def _any_rank(d: _Draw) -> np.ndarray:
+    return d.array(*(d.int(1, 9) for _ in range(d.int(1, 5)))) if d.maybe() else d.image()
+
+
+def _unary(d: _Draw):
+    kind, x = d.one(tuple(ops.UNARY)), 3 * _any_rank(d)
+    return ops.UnarySpec(kind, *PARAMETERS.get(kind, ())), (np.abs(x) if kind in ("log", "sqrt") else x,)
+
+
+def _two(d: _Draw):
+    a, kind = _any_rank(d), d.one(tuple(ops.BINARY))
+    b = d.array(*(1 if d.maybe() else size for size in a.shape)) if d.maybe() else d.array(*a.shape[d.int(0, 1) :])
+    return ops.BinarySpec(kind), (np.abs(a), b) if kind == "pow" else d.one(((a, b), (b, a)))
+
+
+def _reduce(d: _Draw):
+    x, kind = _any_rank(d), d.one(tuple(ops.REDUCTIONS))
+    axes = tuple(axis for axis in range(x.ndim) if d.maybe())
+    return ops.ReduceSpec(kind, axes, d.maybe()), (np.abs(x) if kind == "log_sum" else x,)
+
+
+def _matmul(d: _Draw):
+    (m, n), k, lead = (d.one((1, 3, 17, 40)), d.one((1, 16, 33, 65))), d.one((1, 3, 17, 64)), d.one(((), (2,), (3, 2)))
+    return ops.MatMulSpec(), (d.array(*lead, m, k), d.array(*(lead if d.maybe() else ()), k, n))
+
+
 def _softmax(d: _Draw):
+    if d.maybe():
+        x = 4 * _any_rank(d)
+        return ops.SoftmaxSpec(d.int(0, x.ndim - 1), log=d.maybe()), (x,)
     return ops.SoftmaxSpec(-1, log=d.maybe()), (4 * d.array(d.int(1, 5), d.one((1, 10, 17, 1000))),)
 
 
@@ -221,6 +256,49 @@ def _slice(d: _Draw):
     return ops.SliceSpec(1, start, d.int(start + 1, x.shape[1])), (x,)
 
 
+def _conv_transpose(d: _Draw):
+    groups, (r, s), dilation = d.one((1, 1, 2, 3)), d.pair(1, 5), d.pair(1, 2)
+    c_group, k_group = d.one((1, 3, 16, 17)), d.one((1, 3, 16, 31))
+    spec = ops.ConvTranspose2dSpec(d.pair(1, 4), d.padding(1), d.pair(0, 1), dilation, groups)
+    weight = d.array(groups * c_group, k_group, r, s) / np.float32(np.sqrt(c_group * r * s))
+    bias = d.array(groups * k_group) if d.maybe() else None
+    return spec, (d.image(groups * c_group, least=3), weight, bias)
+
+
+def _stride(d: _Draw):
+    x = d.image()
+    axis, step = d.int(1, 3), d.one((2, 3, -1))
+    size = x.shape[axis]
+    return ops.StrideSpec(axis, size - 1 if step < 0 else 0, step, -(-size // abs(step))), (x,)
+
+
+def _pad_nd(d: _Draw):
+    x = d.array(*(d.int(2, 9) for _ in range(d.int(1, 5))))
+    pads = tuple(d.pair(0, 3) for _ in x.shape)
+    return ops.PadNdSpec(pads, d.one(("constant", "reflect", "edge", "wrap")), d.one((0.0, 1.5))), (x,)
+
+
+def _depth(d: _Draw):
+    block = d.int(1, 3)
+    return ops.DepthToSpaceSpec(block, d.one(("DCR", "CRD"))), (d.image(d.one((1, 3, 17)) * block**2),)
+
+
+def _space(d: _Draw):
+    b = d.int(1, 3)
+    return ops.SpaceToDepthSpec(b), (d.array(d.int(1, 2), d.one((1, 3, 17)), b * d.int(1, 7), b * d.int(1, 7)),)
+
+
+def _resample(weighted: bool) -> Callable:
+    def make(d: _Draw):
+        x, axis = d.image(), d.int(0, 3)
+        taps, outputs = d.int(1, 4) if weighted else 1, d.int(1, 24)
+        index = [[d.int(0, x.shape[axis] - 1) for _ in range(taps)] for _ in range(outputs)]
+        weight = d.array(outputs, taps).tolist() if weighted else None
+        return ops.ResampleSpec(axis, index, weight), (x,)
+
+    return make
+
+
 CASES: dict[str, Callable[[_Draw], tuple[Spec, Arrays]]] = {
     "conv2d": _conv,
     "conv2d direct": lambda d: _conv(d, "direct", groups=1),
@@ -231,6 +309,7 @@ CASES: dict[str, Callable[[_Draw], tuple[Spec, Arrays]]] = {
     "conv2d winograd": _winograd,
     "conv2d fft": lambda d: _conv(d, "fft"),
     "locally_connected2d": _locally_connected,
+    "conv_transpose2d": _conv_transpose,
     "linear": _linear,
     "fused_block": _fused_block,
     "im2col": _im2col,
@@ -246,6 +325,10 @@ CASES: dict[str, Callable[[_Draw], tuple[Spec, Arrays]]] = {
     **{f"activation {kind}": _activation(kind) for kind in ACTIVATIONS if kind},
     "add": _binary(ops.AddSpec),
     "mul": _binary(ops.MulSpec),
+    "unary": _unary,
+    "binary": _two,
+    "reduce": _reduce,
+    "matmul": _matmul,
     "softmax": _softmax,
     "concat": _concat,
     "channel_shuffle": _shuffle,
@@ -255,4 +338,12 @@ CASES: dict[str, Callable[[_Draw], tuple[Spec, Arrays]]] = {
     "reshape": lambda d: (ops.ReshapeSpec((2, -1)), (d.array(4, 3, d.int(1, 9)),)),
     "reorder": lambda d: (ops.ReorderSpec(), (d.image(),)),
     "transpose": lambda d: (ops.TransposeSpec(d.one(((0, 2, 3, 1), (0, 3, 1, 2)))), (d.image(),)),
+    "stride": _stride,
+    "pad_nd": _pad_nd,
+    "expand": lambda d: (ops.ExpandSpec((d.int(1, 3), 17, d.int(1, 5), 9)), (d.array(17, 1, d.one((1, 9))),)),
+    "tile": lambda d: (ops.TileSpec((1, *d.pair(1, 3), 2)), (d.image(d.one((1, 3, 17))),)),
+    "depth_to_space": _depth,
+    "space_to_depth": _space,
+    "resample": _resample(True),
+    "resample gather": _resample(False),
 }

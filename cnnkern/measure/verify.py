@@ -139,17 +139,18 @@ def verify_network(
     forced: Callable[[str | None], Any],
     on_stage: Callable[[str], None] = lambda text: None,
     reduced: bool = False,
+    varies: float | None = None,
 ) -> Iterator[NetworkVerdict]:
     """Compare a model's layers and output on every (backend, isa) of `places` with the reference, which runs once.
 
     Args: `x` holds two inputs, whose outputs must differ; `forced(isa)` is a context in which plans are made for that
-    ISA; `reduced` is noted in the verdicts.
+    ISA; `reduced` is noted in the verdicts; `varies`, how far two outputs lie apart, where `x` holds one input.
     """
     graph = accuracy.bound(model, x)
     on_stage("weights and the float64 reference")
     surviving = set().union(*(_surviving(graph, model.weights, backend) for backend, _ in places))
     reference = accuracy.reference_taps(model, x, surviving.__contains__)
-    varies = accuracy.variation(reference[graph.outputs[0]])
+    varies = accuracy.variation(reference[graph.outputs[0]]) if varies is None else varies
     for backend, isa in places:
         on_stage(f"comparing {isa or backend}")
         with forced(isa):

@@ -19,6 +19,7 @@ from .. import __version__
 from ..errors import UnsupportedError
 from ..graph.ir import Graph, Node
 from ..ops.base import Shape, Spec
+from . import emit_general
 
 OPSET = 17  # old enough for every engine of the last years; what needs a newer one raises the model's
 OPSET_OVERHANG = 19  # AveragePool: dilations, and ceil_mode's overhang is no longer counted as padding
@@ -104,6 +105,11 @@ class _Writer:
         """An initializer of the layer's own."""
         return self._initializer(f"{self._layer}/{label}", np.asarray(values, dtype))
 
+    def instead(self, name: str, values: np.ndarray) -> None:
+        """A weight in another order of its values: what the file holds under its name."""
+        del self.initializers[name]
+        self._initializer(name, values)
+
     def shape(self, name: str) -> Shape:
         return self.graph.shape(name)
 
@@ -177,6 +183,27 @@ def conv2d(w, spec, inputs):
     if residual:
         y = w.emit("Add", [y, residual])
     _activate(w, spec.activation, spec.activation_param, y)
+
+
+def locally_connected2d(w, spec, inputs):
+    """The windows side by side, (P, Q, N, R S C), times each position's own filters, (P, Q, R S C, K)."""
+    x, weight, bias = (inputs + [""])[:3]
+    p, q, k, c, r, s = w.shape(weight)
+    if any(side for pair in spec.padding for side in pair):
+        (top, bottom), (left, right) = spec.padding
+        x = w.emit("Pad", [x, w.constant("pads", [0, 0, top, left, 0, 0, bottom, right], np.int64)])
+    axes, steps = w.constant("axes", [2, 3], np.int64), w.constant("steps", spec.stride, np.int64)
+    taps = []
+    for i, j in np.ndindex(r, s):
+        ends = (i + (p - 1) * spec.stride[0] + 1, j + (q - 1) * spec.stride[1] + 1)
+        bounds = (w.constant(f"{label}_{i}_{j}", v, np.int64) for label, v in (("first", (i, j)), ("end", ends)))
+        taps.append(w.emit("Slice", [x, *bounds, axes, steps]))
+    windows = w.emit("Transpose", [w.emit("Concat", taps, axis=1)], perm=(2, 3, 0, 1))
+    own = w.weights[weight].transpose(0, 1, 4, 5, 3, 2).reshape(p, q, r * s * c, k)
+    w.instead(weight, own)
+    y = w.emit("Transpose", [w.emit("MatMul", [windows, weight])], perm=(2, 3, 0, 1))
+    if bias:
+        w.emit("Add", [y, bias if len(w.shape(bias)) == 3 else _reshape(w, bias, "column", (k, 1, 1))])
 
 
 def linear(w, spec, inputs):
@@ -315,10 +342,11 @@ def reorder(w, spec, inputs):
     w.emit("Identity", inputs)
 
 
-EMITTERS: dict[str, Callable[[_Writer, Any, list[str]], None]] = {
+EMITTERS: dict[str, Callable[[_Writer, Any, list[str]], None]] = emit_general.EMITTERS | {
     function.__name__.rstrip("_"): function
     for function in (
-        conv2d, linear, pool2d, global_pool2d, adaptive_avg_pool2d, roi_max_pool, batch_norm, local_response_norm,
-        activation, add, mul, softmax, concat, channel_shuffle, pad, flatten, slice_, reshape, transpose, reorder,
+        conv2d, locally_connected2d, linear, pool2d, global_pool2d, adaptive_avg_pool2d, roi_max_pool, batch_norm,
+        local_response_norm, activation, add, mul, softmax, concat, channel_shuffle, pad, flatten, slice_, reshape,
+        transpose, reorder,
     )
 }  # fmt: skip

@@ -3,10 +3,22 @@
 from .base import Counts, Shape, Spec
 from .checks import normalise_padding
 from .conv import CONV_ALGOS, Conv2dSpec, FusedBlockSpec, Im2colSpec, LocallyConnected2dSpec
-from .eltwise import ACTIVATIONS, ActivationSpec, AddSpec, MulSpec
+from .conv_transpose import ConvTranspose2dSpec
+from .eltwise import ACTIVATIONS, BINARY, UNARY, ActivationSpec, AddSpec, BinarySpec, MulSpec, UnarySpec
+from .foreign import ForeignSpec
 from .linear import LinearSpec
 from .norm import BatchNormSpec, LocalContrastNormSpec, LocalResponseNormSpec
 from .pool import AdaptiveAvgPool2dSpec, GlobalPool2dSpec, Pool2dSpec, RoiMaxPoolSpec
+from .rearrange import (
+    DepthToSpaceSpec,
+    ExpandSpec,
+    PadNdSpec,
+    SpaceToDepthSpec,
+    StrideSpec,
+    TileSpec,
+)
+from .reduce import REDUCTIONS, MatMulSpec, ReduceSpec
+from .resample import ResampleSpec
 from .shape import (
     ChannelShuffleSpec,
     ConcatSpec,
@@ -27,11 +39,13 @@ SPECS: dict[str, type[Spec]] = {
         BatchNormSpec, LocalResponseNormSpec, LocalContrastNormSpec,
         ActivationSpec, AddSpec, MulSpec, SoftmaxSpec,
         ConcatSpec, ChannelShuffleSpec, PadSpec, FlattenSpec, SliceSpec, ReshapeSpec, TransposeSpec,
-        ReorderSpec,
+        ReorderSpec, ConvTranspose2dSpec, UnarySpec, BinarySpec, ReduceSpec, MatMulSpec, ResampleSpec,
+        StrideSpec, PadNdSpec, ExpandSpec, TileSpec, DepthToSpaceSpec, SpaceToDepthSpec,
     )
 }  # fmt: skip
 
 __all__ = [
-    "ACTIVATIONS", "CONV_ALGOS", "SPECS", "Counts", "Shape", "Spec", "normalise_padding",
+    "ACTIVATIONS", "BINARY", "CONV_ALGOS", "REDUCTIONS", "SPECS", "UNARY", "Counts", "ForeignSpec", "Shape", "Spec",
+    "normalise_padding",
     *(spec.__name__ for spec in SPECS.values()),
 ]  # fmt: skip

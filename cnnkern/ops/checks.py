@@ -28,16 +28,16 @@ def as_int(argument: str, value, minimum: int | None = None) -> int:
     return number
 
 
-def as_float(argument: str, value) -> float:
-    """`value` as a finite float."""
+def as_float(argument: str, value, finite: bool = True) -> float:
+    """`value` as a float, no NaN; `finite`: nor an infinity."""
     try:
         if isinstance(value, (bool, str)):
             raise TypeError
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{argument} must be a number, got {value!r} of type {type(value).__name__}") from None
-    if not math.isfinite(number):
-        raise ValueError(f"{argument} must be finite, got {number}")
+    if math.isnan(number) or (finite and math.isinf(number)):
+        raise ValueError(f"{argument} must be {'finite' if finite else 'a number'}, got {number}")
     return number
 
 

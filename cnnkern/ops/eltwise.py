@@ -1,4 +1,4 @@
-"""Element-wise operations: activations, add, mul."""
+"""Element-wise operations: activations, functions of one array and of two."""
 
 from __future__ import annotations
 
@@ -21,6 +21,41 @@ ACTIVATIONS: dict[str, Counts] = {
     "gelu": Counts(mul=3, add=1, special=1),
 }
 LEAKY_SLOPE = 0.01
+
+# The functions that are no activation a kernel fuses, with their parameters' names and operations per element.
+UNARY: dict[str, tuple[tuple[str, ...], Counts]] = {
+    "neg": ((), Counts(add=1)),
+    "abs": ((), Counts(max=1)),
+    "sign": ((), Counts(max=2)),
+    "floor": ((), Counts(add=1)),
+    "ceil": ((), Counts(add=1)),
+    "round": ((), Counts(add=1)),  # half to even
+    "sqrt": ((), Counts(special=1)),
+    "reciprocal": ((), Counts(special=1)),
+    "exp": ((), Counts(special=1)),
+    "log": ((), Counts(special=1)),
+    "erf": ((), Counts(special=1)),
+    "affine": (("alpha", "beta"), Counts(fma=1)),  # alpha x + beta
+    "clip": (("alpha", "beta"), Counts(max=2)),  # min(max(x, alpha), beta)
+    "hardsigmoid": (("alpha", "beta"), Counts(fma=1, max=2)),  # clip(alpha x + beta, 0, 1)
+    "elu": (("alpha",), Counts(mul=1, add=1, max=1, special=1)),  # x > 0: x, else alpha (e^x - 1)
+    "selu": (("alpha", "beta"), Counts(mul=2, add=1, max=1, special=1)),  # beta times elu
+    "celu": (("alpha",), Counts(mul=2, add=1, max=1, special=1)),  # x > 0: x, else alpha (e^(x / alpha) - 1)
+    "thresholded_relu": (("alpha",), Counts(max=1)),  # x > alpha: x, else 0
+    "softplus": ((), Counts(add=1, special=2)),  # ln(1 + e^x)
+    "softsign": ((), Counts(add=1, max=1, special=1)),  # x / (1 + |x|)
+    "mish": ((), Counts(mul=1, add=1, special=3)),  # x tanh(softplus(x))
+    "gelu_tanh": ((), Counts(fma=1, mul=3, add=1, special=1)),  # x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
+    "swish": (("alpha",), Counts(mul=1, add=1, special=2)),  # x / (1 + e^(-alpha x))
+}
+BINARY: dict[str, Counts] = {
+    "sub": Counts(add=1),
+    "div": Counts(special=1),
+    "pow": Counts(special=1),
+    "min": Counts(max=1),
+    "max": Counts(max=1),
+    "prelu": Counts(mul=1, max=1),  # a > 0: a, else a b
+}
 
 
 def activation_fields(kind: str | None, param) -> tuple[str | None, float | None]:
@@ -102,3 +137,52 @@ class MulSpec(_Binary):
     """y = act(a * b), NumPy broadcasting (an SE gate is (N, C, H, W) * (N, C, 1, 1)). Theory: one mul per output."""
 
     op = "mul"
+
+
+@dataclass(frozen=True)
+class UnarySpec(Spec):
+    """y = f(x), any rank: the functions of UNARY, which says what `alpha` and `beta` mean (None where f has none).
+    A NaN stays one. Theory: UNARY per element."""
+
+    kind: str
+    alpha: float | None = None
+    beta: float | None = None
+    op = "unary"
+
+    def __post_init__(self):
+        as_choice("kind", self.kind, UNARY)
+        names, _ = UNARY[self.kind]
+        for name in ("alpha", "beta"):
+            value = getattr(self, name)
+            if (value is None) == (name in names):
+                raise ValueError(f"{self.kind} takes {' and '.join(names) or 'no parameter'}, got {name} {value!r}")
+            if value is not None:  # the bounds of clip may be infinite
+                object.__setattr__(self, name, as_float(name, value, finite=self.kind != "clip"))
+
+    def infer(self, x):
+        return (check_shape(self.op, "x", x, minimum=0),)
+
+    def theory(self, x):
+        return UNARY[self.kind][1] * product(x) + Counts(**io_bytes([x], [x]))
+
+
+@dataclass(frozen=True)
+class BinarySpec(Spec):
+    """y = f(a, b), NumPy broadcasting: sub a - b, div a / b, pow a^b, min, max (a NaN wins), prelu (a > 0: a, else
+    a b). Theory: BINARY per output. Sums and products are AddSpec and MulSpec."""
+
+    kind: str
+    op = "binary"
+    inputs = ("a", "b")
+
+    def __post_init__(self):
+        as_choice("kind", self.kind, BINARY)
+
+    def infer(self, a, b):
+        out = broadcast(self.op, check_shape(self.op, "a", a, minimum=0), check_shape(self.op, "b", b, minimum=0))
+        check_size(self.op, "the output", out)
+        return (out,)
+
+    def theory(self, a, b):
+        (out,) = self.infer(a, b)
+        return BINARY[self.kind] * product(out) + Counts(**io_bytes([a, b], [out]))

@@ -20,6 +20,36 @@ TensorRef tensor_ref(const Program& program, const py::object& tensor, const cha
   return ref;
 }
 
+NdRef nd_view(const py::object& tensor, const char* what) {
+  const std::string name(what);
+  const py::tuple parts = tensor.cast<py::tuple>();
+  if (parts.size() != 4 && parts.size() != 5)
+    throw std::invalid_argument(name + ": want (slot, offset, sizes, strides[, image])");
+  NdRef ref;
+  ref.slot = parts[0].cast<int>();
+  ref.offset = parts[1].cast<int64_t>();
+  const auto sizes = parts[2].cast<std::vector<int64_t>>(), strides = parts[3].cast<std::vector<int64_t>>();
+  if (sizes.size() != strides.size() || sizes.size() > static_cast<size_t>(kMaxRank))
+    throw std::invalid_argument(name + ": want as many strides as sizes, at most " + std::to_string(kMaxRank));
+  __int128 elements = 1;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    if (sizes[i] < 0) throw std::invalid_argument(name + ": negative size");
+    if (sizes[i] >= int64_t{1} << 31 || (elements *= sizes[i]) > int64_t{1} << 44)
+      throw std::invalid_argument(name + ": too large");
+    ref.view.size[i] = sizes[i];
+    ref.view.stride[i] = strides[i];
+  }
+  ref.view.rank = static_cast<int>(sizes.size());
+  if (parts.size() == 5) ref.image = parts[4].cast<int64_t>();
+  return ref;
+}
+
+NdRef nd_ref(const Program& program, const py::object& tensor, const char* what) {
+  const NdRef ref = nd_view(tensor, what);
+  program.check(ref, what);
+  return ref;
+}
+
 const float* float_data(const py::object& array, int64_t floats, const char* what) {
   if (array.is_none()) return nullptr;
   const std::string name(what);
@@ -144,6 +174,8 @@ void bind_program(py::module_& m) {
       .def_property_readonly("workspace_floats", &Program::workspace_floats);
   bind_conv(m, program);
   bind_ops(program);
+  bind_moves(program);
+  bind_math(program);
 }
 
 }  // namespace cnnkern

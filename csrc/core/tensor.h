@@ -18,7 +18,22 @@ struct TensorView {
   bool channels_last() const { return sc == 1; }
   // True when all pixels of an image follow each other at the pixel stride, so that rows can be walked as one.
   bool rows_flat() const { return h <= 1 || sh == w * sw; }
-  bool images_flat() const { return n <= 1 || (rows_flat() && sn == h * w * sw); }
+  bool images_flat() const { return rows_flat() && (n <= 1 || sn == h * w * sw); }
+};
+
+constexpr int kMaxRank = 8;
+
+// A tensor of any rank, outermost axis first. Strides have any sign, and are 0 where an axis repeats one element.
+struct NdView {
+  float* data = nullptr;
+  int rank = 0;
+  int64_t size[kMaxRank] = {}, stride[kMaxRank] = {};
+
+  int64_t elements() const {
+    int64_t all = 1;
+    for (int i = 0; i < rank; ++i) all *= size[i];
+    return all;
+  }
 };
 
 }  // namespace cnnkern

@@ -34,6 +34,14 @@ Axes merge(const Axes& axes) {
   return out;
 }
 
+Axes sweep(Axes axes, int operand) {
+  axes.erase(std::remove_if(axes.begin(), axes.end(), [](const Axis& a) { return a.size == 1; }), axes.end());
+  if (axes.empty()) axes.push_back({1, {1, 1, 1}});
+  std::stable_sort(axes.begin(), axes.end(),
+                   [=](const Axis& a, const Axis& b) { return a.stride[operand] > b.stride[operand]; });
+  return merge(axes);
+}
+
 Blocks::Blocks(Axes outer, const Axis& rows, const Axis& cols, int64_t row_chunk, int64_t col_chunk)
     : outer_(std::move(outer)), rows_(rows), cols_(cols), row_chunk_(row_chunk), col_chunk_(col_chunk) {
   row_chunks_ = ceil_div(rows_.size, row_chunk_);

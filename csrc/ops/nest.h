@@ -25,6 +25,9 @@ Axes image_axes(const TensorView& shape, const std::vector<TensorView>& operands
 // rely on its strides.
 Axes merge(const Axes& axes);
 
+// Loops ordered by an operand's strides, so that it is walked in one sweep, unit loops left out, and merged.
+Axes sweep(Axes axes, int operand);
+
 // A nest whose two innermost loops, `rows` and `cols`, belong to a leaf, in chunks of at most row_chunk x col_chunk.
 class Blocks {
  public:

@@ -26,6 +26,14 @@ struct TensorRef {
   bool present() const { return slot >= 0; }
 };
 
+// The same of any rank.
+struct NdRef {
+  int slot = -1;
+  int64_t offset = 0;
+  NdView view;
+  int64_t image = 0;
+};
+
 // What one run lends to an op.
 struct RunContext {
   const KernelTable* kernels;
@@ -38,6 +46,8 @@ struct RunContext {
     v.data = ref.present() ? slots[ref.slot] + ref.offset + image * ref.image : nullptr;
     return v;
   }
+
+  float* operator()(const NdRef& ref) const { return slots[ref.slot] + ref.offset + image * ref.image; }
 };
 
 class Op {

@@ -41,11 +41,33 @@ std::unique_ptr<Op> make_softmax(const TensorRef& x, const TensorRef& y, bool lo
 
 // Moves. Both tensors may have any strides.
 std::unique_ptr<Op> make_copy(const TensorRef& x, const TensorRef& y);
+// Any number of copies and fills of tensors of any rank, no two of which write the same place. A copy's x in slot -1
+// lies in `values`, which are copied.
+struct MoveCopy {
+  NdRef x, y;  // of the same sizes
+};
+struct MoveFill {
+  NdRef y;
+  float value;
+};
+std::unique_ptr<Op> make_moves(const std::vector<MoveCopy>& copies, const std::vector<MoveFill>& fills,
+                               const float* values, int64_t floats);
 // y[.., j groups + i] = x[.., i c/groups + j]
 std::unique_ptr<Op> make_channel_shuffle(const TensorRef& x, const TensorRef& y, int64_t groups);
 std::unique_ptr<Op> make_pad(const TensorRef& x, const TensorRef& y, int64_t top, int64_t left, float value);
 // y's pixel (p, q) holds its window, channel (c R + r) S + s; zero outside the image.
 std::unique_ptr<Op> make_im2col(const TensorRef& x, const TensorRef& y, const Window& window);
+
+// y[.., i, ..] = sum over t < taps of weight[i][t] x[.., index[i][t], ..] along `axis` of tensors of any rank, or without
+// weights x[.., index[i][0], ..]. Indices lie in x; they and the weights are copied.
+struct ResampleArgs {
+  NdRef x, y;  // of the same sizes but for the axis
+  int axis;
+  int64_t taps;
+  const int64_t* index;  // [y's size of the axis][taps]
+  const float* weight;  // likewise, or null
+};
+std::unique_ptr<Op> make_resample(const ResampleArgs&);
 
 // Convolution with its own weights at every output position: weight (P, Q, K, C, R, S); bias (K, P, Q), (K,) or null.
 // No dilation; at most kMaxTaps taps.

@@ -8,20 +8,11 @@
 namespace cnnkern {
 namespace {
 
-// Loops ordered by the output's strides, so that it is written in one sweep, unit loops left out.
-Axes by_output(Axes axes, int output) {
-  axes.erase(std::remove_if(axes.begin(), axes.end(), [](const Axis& a) { return a.size == 1; }), axes.end());
-  if (axes.empty()) axes.push_back({1, {1, 1, 1}});
-  std::stable_sort(axes.begin(), axes.end(),
-                   [=](const Axis& a, const Axis& b) { return a.stride[output] > b.stride[output]; });
-  return merge(axes);
-}
-
 // One copy. Operand 0 is read, operand 1 written.
 class Copy {
  public:
   Copy(const Axes& axes, int64_t x_offset, int64_t y_offset) : x_offset_(x_offset), y_offset_(y_offset) {
-    Axes loops = by_output(axes, 1);
+    Axes loops = sweep(axes, 1);
     const Axis last = loops.back();
     if (last.stride[1] == 1 && last.stride[0] != 1) {
       const auto unit = std::find_if(loops.begin(), loops.end(), [](const Axis& a) { return a.stride[0] == 1; });
@@ -70,7 +61,7 @@ class Copy {
 class Fill {
  public:
   Fill(const Axes& axes, int64_t y_offset, float value)
-      : y_offset_(y_offset), value_(value), blocks_(Blocks::over(by_output(axes, 0))) {}
+      : y_offset_(y_offset), value_(value), blocks_(Blocks::over(sweep(axes, 0))) {}
 
   int64_t units() const { return blocks_.units(); }
 
@@ -122,6 +113,65 @@ class Moves final : public Op {
   std::vector<Fill> fills_;
 };
 
+// Copies and fills of parts of one or more tensors of any rank, their units counted through, so that many small parts
+// are shared like one large one.
+class Parts final : public Op {
+ public:
+  Parts(const std::vector<MoveCopy>& copies, const std::vector<MoveFill>& fills, const float* values, int64_t floats)
+      : values_(values, values + floats) {
+    for (const MoveFill& f : fills) add({NdRef(), f.y, Form::fill, fills_.size()}, Fill(axes_of(f.y, f.y), 0, f.value));
+    for (const MoveCopy& c : copies) add({c.x, c.y, Form::copy, copies_.size()}, Copy(axes_of(c.x, c.y), 0, 0));
+  }
+
+  void run(const RunContext& ctx, Team& team) const override {
+    const Range mine = share(units_, team.size(), team.rank());
+    int64_t unit = mine.begin;
+    const auto after = [](int64_t u, const Part& part) { return u < part.end; };
+    for (auto part = std::upper_bound(parts_.begin(), parts_.end(), unit, after); unit < mine.end; ++part) {
+      float* y = ctx(part->y);
+      const float* x = part->x.slot < 0 ? values_.data() + part->x.offset : ctx(part->x);
+      for (; unit < std::min(mine.end, part->end); ++unit) {
+        if (part->form == Form::fill)
+          fills_[part->index].run(ctx.kernels, y, unit - part->begin);
+        else
+          copies_[part->index].run(ctx.kernels, x, y, unit - part->begin);
+      }
+    }
+  }
+
+ private:
+  enum class Form { fill, copy };
+  struct Part {
+    NdRef x, y;
+    Form form;
+    size_t index;
+    int64_t begin = 0, end = 0;  // its units
+  };
+
+  static Axes axes_of(const NdRef& x, const NdRef& y) {
+    Axes axes;
+    for (int i = 0; i < y.view.rank; ++i) axes.push_back({y.view.size[i], {x.view.stride[i], y.view.stride[i]}});
+    return axes;
+  }
+
+  void keep(const Copy& copy) { copies_.push_back(copy); }
+  void keep(const Fill& fill) { fills_.push_back(fill); }
+  template <class Move>
+  void add(Part part, const Move& move) {
+    if (!move.units()) return;
+    keep(move);
+    part.begin = units_;
+    part.end = units_ += move.units();
+    parts_.push_back(part);
+  }
+
+  std::vector<float> values_;
+  std::vector<Part> parts_;
+  std::vector<Copy> copies_;
+  std::vector<Fill> fills_;
+  int64_t units_ = 0;
+};
+
 // Everything of a plane of `view` (its axes n and c given apart) but rows [p0, p1) x columns [q0, q1).
 void fill_around(Moves* moves, const TensorView& view, const Axis& n, const Axis& c, Range p, Range q, int64_t offset,
                  float value) {
@@ -147,6 +197,11 @@ std::unique_ptr<Op> make_copy(const TensorRef& x, const TensorRef& y) {
   auto moves = std::make_unique<Moves>(x, y);
   moves->add(Copy(image_axes(y.view, {x.view, y.view}), 0, 0));
   return moves;
+}
+
+std::unique_ptr<Op> make_moves(const std::vector<MoveCopy>& copies, const std::vector<MoveFill>& fills,
+                               const float* values, int64_t floats) {
+  return std::make_unique<Parts>(copies, fills, values, floats);
 }
 
 std::unique_ptr<Op> make_channel_shuffle(const TensorRef& x, const TensorRef& y, int64_t groups) {

@@ -35,13 +35,33 @@ void Program::check(const TensorRef& ref, const char* what) const {
   if (v.sn < 0 || v.sh < 0 || v.sw < 0 || v.sc < 0 || ref.offset < 0 || ref.image < 0)
     throw std::invalid_argument(name + ": negative stride or offset");
   if (v.n == 0 || v.h == 0 || v.w == 0 || v.c == 0) return;
-  const bool own = static_cast<size_t>(ref.slot) + 1 == slot_floats_.size();
-  if (own && (!per_image_ || ref.image)) throw std::invalid_argument(name + ": an image's own arena holds one image");
   __int128 last = ref.offset;
   last += static_cast<__int128>(v.n - 1) * v.sn + static_cast<__int128>(v.h - 1) * v.sh;
   last += static_cast<__int128>(v.w - 1) * v.sw + static_cast<__int128>(v.c - 1) * v.sc;
-  if (per_image_) last += static_cast<__int128>(images_ - 1) * ref.image;
-  if (last >= slot_floats_[static_cast<size_t>(ref.slot)])
+  check_reach(ref.slot, ref.offset, last, ref.image, name);
+}
+
+void Program::check(const NdRef& ref, const char* what) const {
+  const std::string name(what);
+  if (ref.slot < 0 || static_cast<size_t>(ref.slot) >= slot_floats_.size())
+    throw std::invalid_argument(name + ": no such slot");
+  if (ref.offset < 0 || ref.image < 0) throw std::invalid_argument(name + ": negative offset");
+  __int128 first = ref.offset, last = ref.offset;
+  bool empty = false;
+  for (int i = 0; i < ref.view.rank; ++i) {
+    const int64_t size = ref.view.size[i], stride = ref.view.stride[i];
+    if (size < 0) throw std::invalid_argument(name + ": negative size");
+    empty = empty || size == 0;
+    (stride < 0 ? first : last) += static_cast<__int128>(size - 1) * stride;
+  }
+  if (!empty) check_reach(ref.slot, first, last, ref.image, name);
+}
+
+void Program::check_reach(int slot, __int128 first, __int128 last, int64_t image, const std::string& name) const {
+  const bool own = static_cast<size_t>(slot) + 1 == slot_floats_.size();
+  if (own && (!per_image_ || image)) throw std::invalid_argument(name + ": an image's own arena holds one image");
+  if (per_image_) last += static_cast<__int128>(images_ - 1) * image;
+  if (first < 0 || last >= slot_floats_[static_cast<size_t>(slot)])
     throw std::invalid_argument(name + ": the view reaches outside its buffer");
 }
 

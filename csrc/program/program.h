@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "../core/isa.h"
@@ -41,6 +42,7 @@ class Program {
 
   // Throws std::invalid_argument if the view reaches outside its slot, has a negative size, or sizes overflow.
   void check(const TensorRef& ref, const char* what) const;
+  void check(const NdRef& ref, const char* what) const;
 
   void add(std::unique_ptr<Op> op);
 
@@ -66,6 +68,8 @@ class Program {
   // What is done with each op; it must end with the team's barrier.
   using Visit = std::function<void(size_t, const RunContext&, Team&)>;
 
+  // Throws unless all of an image's elements, from `first` to `last` floats behind the slot's begin, lie in the slot.
+  void check_reach(int slot, __int128 first, __int128 last, int64_t image, const std::string& name) const;
   // The end of the stretch of equally run ops that begins at op i.
   size_t stretch_end(size_t i) const;
   void walk(const KernelTable* kernels, Context&, const std::vector<float*>& externals, size_t begin, size_t end,

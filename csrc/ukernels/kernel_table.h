@@ -35,6 +35,34 @@ enum class Act : int {
   count
 };
 
+// Functions of one array, in the order of their names in bindings/bind_math.cpp.
+enum class Unary : int {
+  neg = 0,
+  abs,
+  sign,
+  floor,
+  ceil,
+  round,
+  sqrt,
+  reciprocal,
+  exp,
+  log,
+  erf,
+  affine,
+  clip,
+  hardsigmoid,
+  elu,
+  selu,
+  celu,
+  thresholded_relu,
+  softplus,
+  softsign,
+  mish,
+  gelu_tanh,
+  swish,
+  count
+};
+
 // conv_tile: PX pixels x OB blocks of a convolution, of a GEMM, of anything that is a sum of products.
 //   y[px][j] = clamp(bias[j] + sum over rows r, k < klen of rows[r][px * x_px + k] * w[r][k][j]  + res[px][j], lo, hi)
 // A row is a run of klen contiguous input floats for pixel 0 (for an undilated filter: one filter row, S*C floats);
@@ -146,6 +174,23 @@ struct CopyBlock {
 };
 using CopyBlockFn = void (*)(const CopyBlock*);
 
+// Resampling: output i of `outputs`, over the taps in order, without weights the one tap as it is:
+//   resample_rows: y[i * y_axis + r * y_row + j] = sum over t < taps of w[i * taps + t]
+//                                                  * x[index[i * taps + t] * x_axis + r * x_row + j],  j < n
+//   resample_cols: y[i * y_axis + r * y_row] = sum over t < taps of w[t * step + i] * x[index[t * step + i] * x_axis
+//                                                                                  + r * x_row]
+struct Resample {
+  const float* x;
+  int64_t x_axis, x_row;
+  const int64_t* index;
+  const float* w;  // or null: taps is 1
+  int64_t taps, step;
+  float* y;
+  int64_t y_axis, y_row;
+  int64_t outputs, rows, n;
+};
+using ResampleFn = void (*)(const Resample*);
+
 // Pooling, `px` windows of nrows x taps pixels that all lie inside the input (both at least 1):
 //   y[px][j] = combine over r, s of x[px * x_px + r * x_row + s * x_tap + j], times scale for avg; j < c
 struct PoolTile {
@@ -170,6 +215,32 @@ struct BinaryRows {
 };
 using BinaryFn = void (*)(const BinaryRows*);
 enum BinaryKind { binary_add = 0, binary_mul, binary_kinds };
+
+// y[i][j] = f(a[i][j], b[i][j]), nothing clamped; in the forms named after it, a[i] or b[i] is one float.
+enum PairKind { pair_sub = 0, pair_div, pair_pow, pair_min, pair_max, pair_prelu, pair_kinds };
+enum PairForm { pair_both = 0, pair_b_once, pair_a_once, pair_forms };
+
+// out[i] = sum, product, maximum ... over r < rows, c < cols of f(x[i * x_n + r * x_row + c * x_col]), i < n. One form
+// has its vectors along cols (x_col == 1), the other along n (x_n == 1). f is x, |x|, x^2 or e^(x - shift[i]).
+struct Reduce {
+  const float* x;
+  int64_t n, rows, cols;
+  int64_t x_n, x_row, x_col;
+  const float* shift;  // of the exponentials
+  float* out;
+};
+using ReduceFn = void (*)(const Reduce*);
+enum ReduceKind {
+  reduce_sum = 0,
+  reduce_sum_abs,
+  reduce_sum_square,
+  reduce_sum_exp,
+  reduce_max,
+  reduce_min,
+  reduce_prod,
+  reduce_kinds
+};
+enum ReduceForm { reduce_along = 0, reduce_across, reduce_forms };
 
 // y[i][j] = clamp(x[i][j] * scale[j] + shift[j]); x == y allowed.
 struct AffineRows {
@@ -251,9 +322,13 @@ struct KernelTable {
   void (*fill)(float* y, int64_t n, float value);
   void (*fill_strided)(float* y, int64_t step, int64_t n, float value);  // y[i * step] = value
   CopyBlockFn copy_block, transpose;
+  ResampleFn resample_rows, resample_cols;
   PoolFn pool[pool_kinds];
   BinaryFn binary[binary_kinds][2];  // [kind][b broadcast along the row]
   AffineFn affine;
+  ActFn unary[static_cast<int>(Unary::count)];
+  BinaryFn pair[pair_kinds][pair_forms];
+  ReduceFn reduce[reduce_kinds][reduce_forms];
   LrnFn lrn[lrn_kinds];
   LcnFn lcn[lcn_kinds];
   CorrelateFn correlate;

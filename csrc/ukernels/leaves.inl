@@ -10,10 +10,14 @@
 #include "vmath.inl"
 #include "act.inl"
 #include "eltwise.inl"
+#include "unary.inl"
+#include "pair.inl"
+#include "reduce.inl"
 #include "norm.inl"
 #include "peak.inl"
 #include "pool.inl"
 #include "reorder.inl"
+#include "resample.inl"
 #include "softmax.inl"
 #include "winograd.inl"
 
@@ -43,9 +47,13 @@ static inline KernelTable make_table(const char* isa) {
   t.wino_out[6][4] = wino_out<V, 6, 4>;
   fill_act<V>(&t);
   fill_eltwise<V>(&t);
+  fill_unary<V>(&t);
+  fill_pairs<V>(&t);
+  fill_reduce<V>(&t);
   fill_norm<V>(&t);
   fill_pool<V>(&t);
   fill_reorder<V>(&t);
+  fill_resample<V>(&t);
   fill_softmax<V>(&t);
   t.copy = copy_row<V>;
   t.fill = fill_row<V>;

@@ -37,22 +37,34 @@ static inline void transpose_part(const CopyBlock* t, int64_t i0, int64_t i1, in
     for (int64_t j = j0; j < j1; ++j) move_scalar<V>(t->y + i * t->y_row + j, t->x + j * t->x_row + i);
 }
 
-// Two rows become one, their elements alternating.
-template <class V>
+// N rows become one, their elements taking turns: log2(N) riffles.
+template <class V, int N>
 static inline void interleave(const CopyBlock* t) {
   int64_t i = 0;
   for (; i + V::width <= t->rows; i += V::width) {
-    typename V::vec lo, hi;
-    V::zip(V::load(t->x + i), V::load(t->x + t->x_row + i), &lo, &hi);
-    V::store(t->y + 2 * i, lo);
-    V::store(t->y + 2 * i + V::width, hi);
+    typename V::vec a[N], b[N];
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) a[j] = V::load(t->x + j * t->x_row + i);
+#pragma GCC unroll 3
+    for (int step = 1; step < N; step *= 2) {
+#pragma GCC unroll 4
+      for (int j = 0; j < N / 2; ++j) V::zip(a[j], a[j + N / 2], &b[2 * j], &b[2 * j + 1]);
+#pragma GCC unroll 8
+      for (int j = 0; j < N; ++j) a[j] = b[j];
+    }
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) V::store(t->y + N * i + j * V::width, a[j]);
   }
-  transpose_part<V>(t, i, t->rows, 0, 2);
+  transpose_part<V>(t, i, t->rows, 0, N);
 }
 
 template <class V>
 static void transpose_block(const CopyBlock* t) {
-  if (t->n == 2 && t->y_row == 2) return interleave<V>(t);
+  if (t->n == t->y_row) {
+    if (t->n == 2) return interleave<V, 2>(t);
+    if (t->n == 4) return interleave<V, 4>(t);
+    if (t->n == 8 && V::width > 8) return interleave<V, 8>(t);
+  }
   const int64_t rows = t->rows - t->rows % V::width, cols = t->n - t->n % V::width;
   for (int64_t j = 0; j < cols; j += V::width)
     for (int64_t i = 0; i < rows; i += V::width)

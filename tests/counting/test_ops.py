@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from opcases import PROBLEMS, cases, examples
 
 # What the cpu backend may leave to the reference for some arguments; nothing is counted then.
-PARTLY_NATIVE = {"add", "mul", "batch_norm", "concat", "reshape", "slice", "softmax", "transpose", "pool2d"}
+PARTLY_NATIVE = {"pool2d"}
 
 
 @pytest.mark.filterwarnings("ignore:.*runs on the reference")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import cnnkern
-from cnnkern import models
+from cnnkern import models, ops
 from cnnkern.graph import passes
 from cnnkern.graph.builder import GraphBuilder
 from cnnkern.graph.plan import load_decisions
@@ -19,6 +19,7 @@ from cnnkern.random_weights import random_weights
 
 core = pytest.importorskip("cnnkern._core", reason="no native module")
 from cnnkern.backends.cpu import CpuBackend  # noqa: E402  (needs the native module)
+from cnnkern.backends.cpu.lower import LOWERINGS  # noqa: E402
 
 ISAS = core.available_isas()
 isas = pytest.mark.parametrize("isa", ISAS)
@@ -129,8 +130,9 @@ def test_feature_maps_come_out_nchw(rng):
         assert error(mine[name], theirs[name]) < 1e-4
 
 
-def test_what_has_no_native_form_falls_back_inside_a_plan(rng):
-    """A softmax over rows of pixels: between native convolutions, on the reference, said once."""
+def test_what_has_no_native_form_falls_back_inside_a_plan(rng, monkeypatch):
+    """A softmax over rows of pixels, its kernel taken away: between convolutions, on the reference, said once."""
+    monkeypatch.delitem(LOWERINGS, ops.SoftmaxSpec)
     builder = GraphBuilder("islands")
     x = builder.conv(builder.input((3, 9, 7)), "first", 17, 3, padding=1)
     x = builder.softmax(x, axis=2)

@@ -28,7 +28,7 @@ def test_every_operation_sanitized():
     arguments = ["-q", "-x", "-p", "no:cacheprovider", "-k", f"test_counts or ({chosen})"]
     files = ("cuda/test_counts.py", "cuda/test_wgmma.py", "ops/test_ops.py")
     arguments += [str(TESTS / file) for file in files]
-    script = CHILD.format(paths=[str(TESTS), str(TESTS / "cuda")], arguments=arguments)
+    script = CHILD.format(paths=[str(TESTS / "shared"), str(TESTS / "cuda")], arguments=arguments)
     try:
         done = host.run_sanitized(["-c", script], capture_output=True, text=True)
     except FileNotFoundError as error:

@@ -28,7 +28,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "graph.passes.__init__": ({"graph.ir", "graph.passes", "config"}, set()),  # says what each did, when asked to
     "backends": ({"backends", "graph", "ops", "config", "errors", "_core"}, {"numpy"}),
     "backends.base": ({"graph.ir", "ops"}, set()),
-    "backends.reference": ({"backends.base", "backends.trace", "graph", "ops", "config", "errors"}, {"numpy"}),
+    "backends.reference": (
+        {"backends.reference", "backends.base", "backends.trace", "graph", "ops", "config", "errors"},
+        {"numpy"},
+    ),
     # Says what the drivers will execute without asking them, or sharing a line with them.
     "backends.cpu.predict": ({"backends.cpu.predict", "backends.cpu.buffers", "backends.cpu.calls", "ops"}, set()),
     "backends.cpu.itemise": (
@@ -65,6 +68,25 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "evaluate": ({"images", "errors"}, {"numpy"}),
     "testing": ({"functional", "backends", "ops", "config", "errors", "graph.ir", "measure"}, {"numpy"}),
     "onnx": ({"onnx", "graph.ir", "ops", "errors", "__version__"}, {"numpy", "onnx"}),
+    "onnx.reader": ({"onnx", "ops", "errors"}, {"numpy", "onnx", "google"}),  # protobuf's own error
+    "onnx.stages": ({"onnx", "graph", "ops", "config", "errors"}, {"numpy"}),
+    "onnx.program": ({"onnx", "graph", "errors"}, {"numpy"}),
+    "onnx.ports": ({"onnx", "backends"}, {"numpy"}),
+    "onnx.model": ({"onnx", "model", "weights", "graph", "backends", "ops", "config", "errors"}, {"numpy"}),
+    "onnx.backend": ({"onnx", "backends", "errors"}, {"numpy", "onnx"}),
+    # onnxruntime's calls; onnx itself comes in with the loader alone.
+    "onnx.session": ({"onnx", "config", "errors"}, {"numpy"}),
+    "onnx.session_ports": ({"onnx", "backends", "errors"}, {"numpy"}),
+    "onnx.session_options": ({"ops", "errors"}, set()),
+    "onnx.session_errors": ({"errors"}, set()),
+    "onnx.element_types": (set(), {"numpy"}),
+    "onnx.ort_value": ({"onnx", "backends", "ops", "errors"}, {"numpy"}),
+    "onnx.binding": ({"onnx", "backends", "errors"}, {"numpy"}),
+    "onnx.providers": ({"onnx", "backends", "errors"}, set()),
+    "onnx.profiling": ({"graph.watch", "backends.base"}, set()),
+    # The door to PyTorch: its graphs onto ours. What walks and runs PyTorch's graphs is here alone.
+    "torch": ({"torch", "graph", "ops", "backends", "config", "errors"}, {"numpy", "torch", "cupy"}),
+    "torch.errors": (set(), set()),
     "measure": ({"*"}, {"numpy"}),
     # Each imports its engine in the process that is made for it.
     "measure.peers": ({"*"}, {"numpy", "onnx", "onnxruntime", "openvino", "ncnn", "pnnx", "MNN", "_tools", "torch"}),
@@ -174,6 +196,9 @@ def test_nothing_imports_tests_or_benchmarks():
         ("measure.timing", "from ..cli import common", False),
         ("measure.timing", "import torch", False),
         ("measure.peers.torch", "import torch", True),
+        ("torch.trace", "import torch", True),
+        ("torch.pieces", "from ..backends.cpu import lower", True),
+        ("torch.pieces", "from ..model import Model", False),
         ("report.html.plot", "import matplotlib", False),
         ("report.html.plot", "from ...measure import network", False),
         ("report.plots", "from . import bench", False),

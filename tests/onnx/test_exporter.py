@@ -68,6 +68,11 @@ def one_layer(*layers: tuple[ops.Spec, dict[str, tuple]], shape=(4, 9, 7)):
     return g.finish(x)
 
 
+def unary_of(kind: str) -> ops.UnarySpec:
+    names, _ = ops.UNARY[kind]
+    return ops.UnarySpec(kind, **dict(zip(names, (0.4, 0.7))))
+
+
 CHAINS = {
     **{f"activation {kind}": [(ops.ActivationSpec(kind), {})] for kind in ops.ACTIVATIONS},
     "convolution with a prologue": [
@@ -103,6 +108,46 @@ CHAINS = {
     "pad": [(ops.PadSpec(((1, 0), (2, 3)), -1.5), {})],
     "slice from the end": [(ops.SliceSpec(-1, -5, -2), {})],
     "shuffle": [(ops.ChannelShuffleSpec(2), {})],
+    **{f"unary {kind}": [(unary_of(kind), {})] for kind in ops.UNARY if kind not in ("sqrt", "log")},
+    **{f"unary {kind}": [(ops.UnarySpec("abs"), {}), (unary_of(kind), {})] for kind in ("sqrt", "log")},
+    **{f"binary {kind}": [(ops.BinarySpec(kind), {"b": (4, 1, 7)})] for kind in ops.BINARY if kind != "pow"},
+    "binary pow": [(ops.UnarySpec("abs"), {}), (ops.BinarySpec("pow"), {"b": (4, 1, 7)})],
+    "prelu whose slope is larger": [(ops.ReduceSpec("max", (1,)), {}), (ops.BinarySpec("prelu"), {"b": (4, 1, 7)})],
+    **{f"reduce {kind}": [(ops.UnarySpec("abs"), {}), (ops.ReduceSpec(kind, (1, -1)), {})] for kind in ops.REDUCTIONS},
+    "reduce nothing": [(ops.ReduceSpec("l1", ()), {}), (ops.ReduceSpec("sum", (-2,), keepdims=False), {})],
+    "matmul": [(ops.MatMulSpec(), {"b": (4, 7, 5)})],
+    "gather": [(ops.ResampleSpec(2, ((8,), (0,), (0,))), {})],
+    "resample": [(ops.ResampleSpec(-1, ((0, 1), (5, 5), (6, 2)), ((0.5, 0.5), (0.1, 0.2), (-1.0, 2.0))), {})],
+    "strides": [(ops.StrideSpec(2, 8, -3, 3), {}), (ops.StrideSpec(3, 1, 2, 3), {})],
+    **{
+        f"pad {mode}": [(ops.PadNdSpec(((0, 0), (1, 2), (3, 0), (0, 1)), mode, 2.5 * (mode == "constant")), {})]
+        for mode in ("constant", "reflect", "edge", "wrap")
+    },
+    "expand and tile": [
+        (ops.ReduceSpec("max", (1,)), {}),
+        (ops.ExpandSpec((3, 1, 1)), {}),
+        (ops.TileSpec((1, 2, 1, 3)), {}),
+    ],
+    "depth to space": [
+        (ops.DepthToSpaceSpec(2), {}),
+        (ops.TileSpec((1, 4, 1, 1)), {}),
+        (ops.DepthToSpaceSpec(2, "CRD"), {}),
+    ],
+    "space to depth": [
+        (ops.StrideSpec(2, 0, 1, 8), {}),
+        (ops.StrideSpec(3, 0, 1, 6), {}),
+        (ops.SpaceToDepthSpec(2), {}),
+    ],
+    "untied convolution": [
+        (
+            ops.LocallyConnected2dSpec((2, 3), ((1, 0), (0, 2))),
+            {"w": (4, 3, 5, 4, 3, 2), "b": (5, 4, 3)},
+        ),
+        (ops.LocallyConnected2dSpec(), {"w2": (3, 2, 6, 5, 2, 2), "b2": (6,)}),
+    ],
+    "transposed convolution": [
+        (ops.ConvTranspose2dSpec((2, 3), ((1, 0), (0, 2)), (1, 0), (2, 1), 2), {"w": (4, 3, 3, 2), "b": (6,)})
+    ],
     "transpose and reshape": [(ops.TransposeSpec((0, 2, 3, 1)), {}), (ops.ReshapeSpec((0, 3, -1)), {})],
 }
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opcases import CONV_ALGOS, PROBLEMS, Case, cases, conv2d, engines, examples, laid_out
+from opcases import CONV_ALGOS, PARAMETERS, PROBLEMS, Case, cases, conv2d, engines, examples, laid_out
 
 from cnnkern import UnsupportedError, config, ops, testing
 
@@ -152,6 +152,19 @@ LARGER = [
     ops.MulSpec(), ((2, 96, 14, 14), (2, 96, 1, 1)),
     ops.ConcatSpec(), ((1, 64, 14, 14), (1, 33, 14, 14), (1, 17, 14, 14)),
     ops.ChannelShuffleSpec(2), ((1, 116, 14, 14),),
+    ops.UnarySpec("erf"), ((3, 5, 1009),),
+    ops.BinarySpec("pow"), ((2, 70, 1, 33), (70, 50, 1)),
+    ops.BinarySpec("sub"), ((7, 900, 5), (900, 1)),
+    ops.MulSpec("gelu"), ((40, 1, 200), (1, 30, 200)),
+    ops.ReduceSpec("mean", (2, 3)), ((2, 83, 31, 33),),
+    ops.ReduceSpec("sum", (0, 1)), ((130, 517),),
+    ops.ReduceSpec("log_sum_exp", (0, 2), False), ((70, 20, 90),),
+    ops.ReduceSpec("l2", (1,)), ((900, 40),),
+    ops.ReduceSpec("max", (1,)), ((4, 3000, 17),),
+    ops.MatMulSpec(), ((2, 3, 65, 130), (3, 130, 71)),
+    ops.MatMulSpec(), ((4, 300, 67), (67, 33)),
+    ops.SoftmaxSpec(1), ((3, 700, 40),),
+    ops.BatchNormSpec(activation="silu"), ((2, 33, 5000), (33,), (33,), (33,), (33,)),
 ]  # fmt: skip
 LARGER = list(zip(LARGER[::2], LARGER[1::2]))
 STRICT = [(spec, shapes) for spec, shapes in LARGER if getattr(spec, "algo", "") == "auto"]  # where precision matters
@@ -232,6 +245,12 @@ NONFINITE = [
     (ops.ConcatSpec(), ((1, 3, 4, 4), (1, 5, 4, 4))),
     (ops.ChannelShuffleSpec(2), ((1, 6, 4, 4),)),
     *((ops.ActivationSpec(kind), ((5, 33),)) for kind in ops.ACTIVATIONS),
+    *((ops.UnarySpec(kind, *PARAMETERS.get(kind, ())), ((5, 33),)) for kind in ops.UNARY),
+    *((ops.BinarySpec(kind), ((5, 33), (33,))) for kind in ops.BINARY),
+    *((ops.ReduceSpec(kind, (1,)), ((9, 33),)) for kind in ops.REDUCTIONS),
+    *((ops.ReduceSpec(kind, (0,)), ((9, 33),)) for kind in ops.REDUCTIONS),
+    (ops.MatMulSpec(), ((2, 5, 33), (33, 18))),
+    (ops.SoftmaxSpec(0), ((6, 10),)),
 ]
 NO_LIMIT_AT_MINUS_INFINITY = ("silu", "hardswish", "gelu")  # -inf * 0
 

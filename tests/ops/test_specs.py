@@ -41,7 +41,7 @@ def test_theory_counts_bytes_and_reductions(op, data):
     assert case.spec.reduction(*shapes) >= 1
 
 
-@pytest.mark.parametrize("op", sorted(set(PROBLEMS) - {"add", "mul"}))  # whose first dimensions need not be the batch's
+@pytest.mark.parametrize("op", sorted(set(PROBLEMS) - {"add", "mul", "binary", "matmul"}))  # whose batch may be missing
 @examples(20)
 @given(data=st.data())
 def test_symbolic_batch_gives_the_same_shapes(op, data):
@@ -50,6 +50,12 @@ def test_symbolic_batch_gives_the_same_shapes(op, data):
     if op in ("softmax", "slice", "transpose", "concat", "activation", "reorder") and (
         not shapes[0] or getattr(spec, "axis", 1) % len(shapes[0]) == 0 or getattr(spec, "axes", (0,))[0] != 0
     ):
+        return
+    if op in ("stride", "resample") and spec.axis % len(shapes[0]) == 0:
+        return
+    if op == "expand" or (op == "tile" and spec.repeats[:1] != (1,)) or (op == "pad_nd" and any(spec.pads[0])):
+        return
+    if op in ("unary", "reduce") and (not shapes[0] or (op == "reduce" and 0 in spec.over(len(shapes[0])))):
         return
     if op == "reshape" and (spec.shape[0] != 0 or -1 in spec.shape):
         return

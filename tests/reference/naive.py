@@ -241,6 +241,10 @@ def activation(spec, x):
 
 
 def _binary(spec, a, b, combine):
+    return _pairs(a, b, lambda u, v: act(spec.activation, spec.activation_param, combine(u, v)))
+
+
+def _pairs(a, b, combine):
     shape = np.broadcast_shapes(a.shape, b.shape)
     y = np.zeros(shape)
 
@@ -249,7 +253,7 @@ def _binary(spec, a, b, combine):
         return float(v[tuple(0 if size == 1 else i for i, size in zip(at, v.shape))])
 
     for at in _grid(shape):
-        y[at] = act(spec.activation, spec.activation_param, combine(element(a, at), element(b, at)))
+        y[at] = combine(element(a, at), element(b, at))
     return (y,)
 
 
@@ -259,6 +263,94 @@ def add(spec, a, b):
 
 def mul(spec, a, b):
     return _binary(spec, a, b, lambda u, v: u * v)
+
+
+def _function(spec, v: float) -> float:
+    kind, a, b = spec.kind, spec.alpha, spec.beta
+    plain = {
+        "neg": lambda: -v,
+        "abs": lambda: v if v > 0 else -v,
+        "sign": lambda: float((v > 0) - (v < 0)),
+        "floor": lambda: float(math.floor(v)),
+        "ceil": lambda: float(math.ceil(v)),
+        "round": lambda: float(round(v)),
+        "sqrt": lambda: math.sqrt(v),
+        "reciprocal": lambda: 1 / v,
+        "exp": lambda: math.exp(v),
+        "log": lambda: math.log(v),
+        "erf": lambda: 1 - math.erfc(v) if v > 0 else math.erfc(-v) - 1,
+        "affine": lambda: a * v + b,
+        "clip": lambda: a if v < a else b if v > b else v,
+        "hardsigmoid": lambda: min(1.0, max(0.0, a * v + b)),
+        "elu": lambda: v if v > 0 else a * (math.exp(v) - 1),
+        "selu": lambda: b * v if v > 0 else b * a * (math.exp(v) - 1),
+        "celu": lambda: v if v > 0 else a * (math.exp(v / a) - 1),
+        "thresholded_relu": lambda: v if v > a else 0.0,
+        "softplus": lambda: math.log(1 + math.exp(v)),
+        "softsign": lambda: v / (1 + abs(v)),
+        "mish": lambda: v * math.tanh(math.log(1 + math.exp(v))),
+        "gelu_tanh": lambda: 0.5 * v * (1 + math.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v * v * v))),
+        "swish": lambda: v / (1 + math.exp(-a * v)),
+    }
+    return plain[kind]()
+
+
+def unary(spec, x):
+    y = np.zeros(x.shape)
+    for at in _grid(x.shape):
+        y[at] = _function(spec, float(x[at]))
+    return (y,)
+
+
+def binary(spec, a, b):
+    combine = {
+        "sub": lambda u, v: u - v,
+        "div": lambda u, v: u / v,
+        "pow": lambda u, v: u**v,
+        "min": lambda u, v: u if u < v else v,
+        "max": lambda u, v: u if u > v else v,
+        "prelu": lambda u, v: u if u > 0 else u * v,
+    }
+    return _pairs(a, b, combine[spec.kind])
+
+
+def reduce(spec, x):
+    over = [axis % x.ndim for axis in spec.axes]
+    groups = {}
+    for at in _grid([1 if axis in over else size for axis, size in enumerate(x.shape)]):
+        groups[at] = []
+    for at in _grid(x.shape):
+        groups[tuple(0 if axis in over else i for axis, i in enumerate(at))].append(float(x[at]))
+    infinite = math.inf
+    value = {
+        "sum": sum,
+        "mean": lambda v: sum(v) / len(v) if v else math.nan,
+        "max": lambda v: max(v, default=-infinite),
+        "min": lambda v: min(v, default=infinite),
+        "prod": math.prod,
+        "l1": lambda v: sum(map(abs, v)),
+        "l2": lambda v: math.sqrt(sum(u * u for u in v)),
+        "sum_square": lambda v: sum(u * u for u in v),
+        "log_sum": lambda v: math.log(sum(v)) if v else -infinite,
+        "log_sum_exp": lambda v: math.log(sum(map(math.exp, v))) if v else -infinite,
+    }[spec.kind]
+    y = np.zeros([1 if axis in over else size for axis, size in enumerate(x.shape)])
+    for at, values in groups.items():
+        y[at] = value(values)
+    return (y if spec.keepdims else y.reshape([size for axis, size in enumerate(x.shape) if axis not in over]),)
+
+
+def matmul(spec, a, b):
+    rows, columns = a.reshape(1, -1) if a.ndim == 1 else a, b.reshape(-1, 1) if b.ndim == 1 else b
+    lead = np.broadcast_shapes(rows.shape[:-2], columns.shape[:-2])
+    rows, columns = (np.broadcast_to(v, (*lead, *v.shape[-2:])) for v in (rows, columns))
+    y = np.zeros((*lead, rows.shape[-2], columns.shape[-1]))
+    for at in _grid(y.shape):
+        (*where, i, j) = at
+        for k in range(a.shape[-1]):
+            y[at] += float(rows[(*where, i, k)]) * float(columns[(*where, k, j)])
+    y = y[..., 0] if b.ndim == 1 else y
+    return ((y[..., 0] if b.ndim == 1 else y[..., 0, :]) if a.ndim == 1 else y,)
 
 
 def softmax(spec, x):
@@ -301,10 +393,13 @@ def pad(spec, x):
 
 
 def flatten(spec, x):
-    n_size, c_size, height, width = x.shape
-    y = np.zeros((n_size, c_size * height * width))
-    for n, c, h, w in _grid(x.shape):
-        y[n, (c * height + h) * width + w if spec.order == "CHW" else (h * width + w) * c_size + c] = x[n, c, h, w]
+    y = np.zeros((x.shape[0], math.prod(x.shape[1:])))
+    order = [0, 2, 3, 1] if spec.order == "HWC" else range(x.ndim)
+    columns = [0] * x.shape[0]
+    for at in _grid([x.shape[axis] for axis in order]):
+        n = at[0]
+        y[n, columns[n]] = x[tuple(at[list(order).index(axis)] for axis in range(x.ndim))]
+        columns[n] += 1
     return (y,)
 
 
@@ -332,4 +427,97 @@ def transpose(spec, x):
     y = np.zeros([x.shape[axis] for axis in spec.axes])
     for at in _grid(x.shape):
         y[tuple(at[axis] for axis in spec.axes)] = x[at]
+    return (y,)
+
+
+def stride(spec, x):
+    axis = spec.axis % x.ndim
+    y = np.zeros((*x.shape[:axis], spec.count, *x.shape[axis + 1 :]))
+    for at in _grid(y.shape):
+        y[at] = x[(*at[:axis], spec.start + at[axis] * spec.step, *at[axis + 1 :])]
+    return (y,)
+
+
+def _mirrored(i, size):
+    while not 0 <= i < size:
+        i = -i if i < 0 else 2 * (size - 1) - i
+    return i
+
+
+def pad_nd(spec, x):
+    y = np.full([size + before + after for size, (before, after) in zip(x.shape, spec.pads)], spec.value)
+    for at in _grid(y.shape):
+        inside = [i - before for i, (before, _) in zip(at, spec.pads)]
+        if spec.mode == "edge":
+            inside = [min(max(i, 0), size - 1) for i, size in zip(inside, x.shape)]
+        elif spec.mode == "wrap":
+            inside = [i % size for i, size in zip(inside, x.shape)]
+        elif spec.mode == "reflect":
+            inside = [_mirrored(i, size) for i, size in zip(inside, x.shape)]
+        if all(0 <= i < size for i, size in zip(inside, x.shape)):
+            y[at] = x[tuple(inside)]
+    return (y,)
+
+
+def expand(spec, x):
+    rank = max(len(spec.shape), x.ndim)
+    own, wanted = (1,) * (rank - x.ndim) + x.shape, (1,) * (rank - len(spec.shape)) + spec.shape
+    y = np.zeros([b if a == 1 else a for a, b in zip(own, wanted)])
+    for at in _grid(y.shape):
+        y[at] = x[tuple(0 if size == 1 else i for i, size in zip(at, own))[rank - x.ndim :]]
+    return (y,)
+
+
+def tile(spec, x):
+    y = np.zeros([size * times for size, times in zip(x.shape, spec.repeats)])
+    for at in _grid(y.shape):
+        y[at] = x[tuple(i % size for i, size in zip(at, x.shape))]
+    return (y,)
+
+
+def depth_to_space(spec, x):
+    n_size, c_size, height, width = x.shape
+    b, depth = spec.block, x.shape[1] // spec.block**2
+    y = np.zeros((n_size, depth, height * b, width * b))
+    for n, c, p, q in _grid(y.shape):
+        step = p % b * b + q % b
+        y[n, c, p, q] = x[n, step * depth + c if spec.mode == "DCR" else c * b * b + step, p // b, q // b]
+    return (y,)
+
+
+def space_to_depth(spec, x):
+    n_size, c_size, height, width = x.shape
+    b = spec.block
+    y = np.zeros((n_size, c_size * b * b, height // b, width // b))
+    for n, c, h, w in _grid(x.shape):
+        y[n, (h % b * b + w % b) * c_size + c, h // b, w // b] = x[n, c, h, w]
+    return (y,)
+
+
+def resample(spec, x):
+    axis = spec.axis % x.ndim
+    y = np.zeros((*x.shape[:axis], len(spec.index), *x.shape[axis + 1 :]))
+    for at in _grid(y.shape):
+        i = at[axis]
+        seen = [float(x[(*at[:axis], j, *at[axis + 1 :])]) for j in spec.index[i]]
+        y[at] = seen[0] if spec.weight is None else sum(w * v for w, v in zip(spec.weight[i], seen))
+    return (y,)
+
+
+def conv_transpose2d(spec, x, weight, bias):
+    (sh, sw), (top, bottom), (left, right), (dh, dw) = spec.stride, *spec.padding, spec.dilation
+    c_size, k_group, r_size, s_size = weight.shape
+    p_size = (x.shape[2] - 1) * sh + dh * (r_size - 1) + 1 - top - bottom + spec.extra[0]
+    q_size = (x.shape[3] - 1) * sw + dw * (s_size - 1) + 1 - left - right + spec.extra[1]
+    y = np.zeros((x.shape[0], k_group * spec.groups, p_size, q_size))
+    if bias is not None:
+        for at in _grid(y.shape):
+            y[at] = bias[at[1]]
+    for n, c, h, w in _grid(x.shape):
+        for k, r, s in _grid((k_group, r_size, s_size)):
+            p, q = h * sh - top + r * dh, w * sw - left + s * dw
+            if 0 <= p < p_size and 0 <= q < q_size:
+                y[n, c // (c_size // spec.groups) * k_group + k, p, q] += float(weight[c, k, r, s]) * float(
+                    x[n, c, h, w]
+                )
     return (y,)

@@ -16,6 +16,7 @@ from ...graph.ir import Graph, Node
 from ...graph.memory import round_up
 from ...graph.plan import make_plan, new_step
 from ...graph.views import is_free, plan_views
+from ...ops import ForeignSpec
 from ...ops.base import Spec
 from .. import fft, reference, warn_once
 from ..asked import conv_algo
@@ -25,7 +26,7 @@ from . import kept
 from .buffers import LANES, Buffers
 from .candidates import Problem, shown
 from .lower import lower
-from .lower_conv import conv_shape, reads_nchw
+from .lower_conv import conv_shape, reads_nchw, writes_nchw
 from .lowering import Lowering, one_image
 from .predict import predict
 from .runner import NativeRunner
@@ -91,6 +92,7 @@ class CpuBackend:
         decisions: Mapping[str, Mapping[str, Any]] | None = None,
         autotune: bool = False,
         free_weights: bool = False,
+        layouts: Mapping[str, str] | None = None,
     ) -> Executable:
         """A batch-bound graph after this backend's passes -> an executable.
 
@@ -100,12 +102,14 @@ class CpuBackend:
             decisions: of an earlier plan (`graph.plan.load_decisions`), to be obeyed.
             autotune: measure first what no earlier run has, and keep it; what is kept is taken in any case.
             free_weights: keep packed weights alone, so that the originals go with the model; checking steps needs them.
+            layouts: of rank 4 inputs and outputs by name, as the caller's arrays lie ("NCHW" unless it says "NHWC");
+                others are taken too, and copied.
         """
         if autotune and not decisions:
             from .trial import tune
 
             tune(self, dict(self.problems(graph, weights, precision=precision, threads=threads)).values())
-        return self._compile(graph, weights, precision, threads, {}, decisions, free_weights)
+        return self._compile(graph, weights, precision, threads, layouts or {}, decisions, free_weights)
 
     def problems(
         self, graph: Graph, weights: Mapping[str, Any], *, precision: str = "float32", threads: int | None = None
@@ -149,7 +153,7 @@ class CpuBackend:
         if precision not in PRECISIONS:
             raise UnsupportedError(f"precision {precision!r}: the cpu backend has {', '.join(PRECISIONS)}")
         threads = config.get_num_threads() if threads is None else int(threads)
-        graph = add_edges(graph, layouts, layouts, reads_nchw)
+        graph = add_edges(graph, layouts, layouts, reads_nchw, writes_nchw=writes_nchw)
         external = {name: layouts.get(name, "NCHW") for name in (*graph.inputs, *graph.outputs)}
         views = plan_views(graph, lanes=LANES)
         buffers = Buffers(graph, views, external)
@@ -170,7 +174,7 @@ class CpuBackend:
             threads,
             buffers.shared.arena_bytes // 4,
             buffers.external_floats,
-            len(graph.inputs),
+            buffers.read_only,
             buffers.each.arena_bytes // 4,
             buffers.images,
         )
@@ -180,7 +184,9 @@ class CpuBackend:
             if step.native:  # the weights are packed; what stays is what describes the step
                 step.native = [call.described() for call in step.native]
         if free_weights:  # steps on the reference still read theirs; of the others the program has its own
-            read = {name for step in plan.steps if step.run for name in step.inputs}.union(graph.outputs)
+            read = {name for step in plan.steps if step.run for name in step.inputs}.union(
+                graph.outputs, buffers.constants
+            )
             weights = {name: array for name, array in weights.items() if name in read}
         return Executable(plan, NativeRunner(plan, program, buffers, weights, layouts))
 
@@ -193,9 +199,11 @@ class CpuBackend:
                 return None
             lowered = lower(each if node.name in by_image else low, node, decision)
             if lowered is None:
-                message = f"{node.spec.op} has no native form for these arguments and runs on the reference"
-                warn_once(("cpu", node.spec.op), message)
-                return new_step(node, graph, "numpy", run=reference_run(node.spec))
+                foreign = isinstance(node.spec, ForeignSpec)  # whoever made it has said so
+                if not foreign:
+                    message = f"{node.spec.op} has no native form for these arguments and runs on the reference"
+                    warn_once(("cpu", node.spec.op), message)
+                return new_step(node, graph, "foreign" if foreign else "numpy", run=reference_run(node.spec))
             predicted = predict(lowered.calls, self.isa, width)
             return new_step(
                 node,

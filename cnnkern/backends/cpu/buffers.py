@@ -13,7 +13,9 @@ from ...graph.memory import MemoryPlan, plan_memory, round_up
 from ...graph.views import View
 from ...ops import Conv2dSpec
 from ...ops.base import Shape, product
+from ..base import WEIGHTS
 
+PACKED_IF_KNOWN = {"matmul": (1,)}  # inputs that steps pack where they are params, and read where they are values
 LANES = 16  # floats that a pixel's channels are rounded up to
 ALIASING = 128  # pixels so many floats apart, or a multiple of it, meet in a few sets of L1
 ARENA = 0  # the slot of the context's arena; the caller's buffers follow, then the arena of the image at hand
@@ -54,6 +56,30 @@ class Tensor(NamedTuple):
         return self._replace(offset=self.offset + first * self.strides[axis], sizes=sizes)
 
 
+class Nd(NamedTuple):
+    """A tensor of any rank: (slot, offset, sizes, strides, image) in floats, axes as its users see them (NCHW). Strides
+    may be negative, or 0 where an axis repeats one element."""
+
+    slot: int
+    offset: int
+    sizes: tuple[int, ...]
+    strides: tuple[int, ...]
+    image: int = 0
+
+    def broadcast(self, sizes: tuple[int, ...]) -> Nd:
+        """The same repeated along axes of size 1, and new ones in front, by NumPy's rules."""
+        missing = len(sizes) - len(self.sizes)
+        strides = [0 if own == 1 else s for own, s in zip(self.sizes, self.strides)]
+        return self._replace(sizes=tuple(sizes), strides=(*(0,) * missing, *strides))
+
+    def axis(self, axis: int, start: int, step: int, count: int) -> Nd:
+        """Elements start, start + step, ... along an axis."""
+        at = self.strides[axis]
+        sizes = (*self.sizes[:axis], count, *self.sizes[axis + 1 :])
+        strides = (*self.strides[:axis], at * step, *self.strides[axis + 1 :])
+        return self._replace(offset=self.offset + start * at, sizes=sizes, strides=strides)
+
+
 def rows_of(shape: Shape) -> tuple[int, int]:
     """A value of any rank but 4 as a matrix: its last axis is a row."""
     return product(shape[:-1]), (shape[-1] if shape else 1)
@@ -68,18 +94,31 @@ def _windowed(graph: Graph, views: Mapping[str, View]) -> frozenset[str]:
     return frozenset(found)
 
 
+def operands(graph: Graph) -> list[str]:
+    """The params that steps read as they read values, and do not pack."""
+    found = {}
+    for node in graph.nodes:
+        packed = (*WEIGHTS.get(node.spec.op, ()), *PACKED_IF_KNOWN.get(node.spec.op, ()))
+        found.update(dict.fromkeys(n for i, n in enumerate(node.inputs) if n in graph.params and i not in packed))
+    return [name for name in found if graph.params[name].dtype == "float32"]
+
+
 class Buffers:
-    """Tensors by value name. External values (graph inputs and outputs) lie densely in slots 1, 2, ... in the layout
-    `external` gives them; every other root lies in an arena, rank 4 as NHWC with pixels rounded up to LANES: in the
-    context's, or, where one image after the other comes through (`own`), in the image's own."""
+    """Tensors by value name. External values (graph inputs, constant operands, graph outputs) lie densely in slots
+    1, 2, ... in the layout `external` gives them; every other root lies in an arena, rank 4 as NHWC with pixels rounded
+    up to LANES: in the context's, or, where one image after the other comes through (`own`), in the image's own.
+
+    Values of other types than float32 pass between steps in Python alone: no kernel sees them, no arena holds them."""
 
     def __init__(
         self, graph: Graph, views: Mapping[str, View], external: Mapping[str, str], own: Container[str] = frozenset()
     ):
         self._graph = graph
         self._views = views
-        self._layout = dict(external)
-        self._slot = {name: i + 1 for i, name in enumerate(external)}
+        self.constants = operands(graph)
+        self._layout = {**external, **dict.fromkeys(self.constants, "NHWC")}
+        order = (*graph.inputs, *self.constants, *graph.outputs)
+        self._slot = {name: i + 1 for i, name in enumerate(order)}
         self._own = own
         self._windowed = _windowed(graph, views)
         self.shared = plan_memory(graph, views, lambda root: 0 if root in own else self._size_bytes(root))
@@ -102,14 +141,24 @@ class Buffers:
 
     def _size_bytes(self, root: str, images: int | None = None) -> int:
         """What a root takes of an arena."""
-        if root in self._slot:
+        if root in self._slot or self.in_python(root):
             return 0
         n, _, _, _ = sizes = self._sizes(root)
         return 4 * (n if images is None else images) * self._strides(root, sizes)[0]
 
+    def in_python(self, name: str) -> bool:
+        """Whether no kernel sees it: its type is not float32."""
+        value = self._graph.values.get(name) or self._graph.params[name]
+        return value.dtype != "float32"
+
     @property
     def external_floats(self) -> list[int]:
-        return [product(self._graph.shape(name)) for name in self._slot]
+        return [0 if self.in_python(name) else product(self._graph.shape(name)) for name in self._slot]
+
+    @property
+    def read_only(self) -> int:
+        """How many of the external values, the first ones, are only read."""
+        return len(self._graph.inputs) + len(self.constants)
 
     def _sizes(self, name: str) -> Four:
         shape = self._graph.shape(name)
@@ -130,7 +179,7 @@ class Buffers:
 
     def tensor(self, name: str) -> Tensor:
         """The value of the whole batch."""
-        view = self._views[name]
+        view = self._views.get(name) or View(name, 0, 1)  # a constant is its own root
         root_sizes = self._sizes(view.root)
         strides = self._strides(view.root, root_sizes)
         sizes = self._sizes(name)
@@ -147,8 +196,24 @@ class Buffers:
     def image_tensor(self, name: str) -> Tensor:
         """The value of one image, for a step that runs once for each."""
         t = self.tensor(name)
-        image = 0 if t.slot == self.own_slot else t.strides[0]
+        image = 0 if t.slot == self.own_slot or t.sizes[0] == 1 else t.strides[0]  # one for all: a constant
         return t._replace(sizes=(1, *t.sizes[1:]), image=image)
+
+    def nd(self, name: str, image: bool = False) -> Nd:
+        """The value with an axis for each of its dimensions: of the batch, or of one image of it."""
+        t, shape = (self.image_tensor if image else self.tensor)(name), self._graph.shape(name)
+        if len(shape) == 4:
+            order = (0, 3, 1, 2)
+            sizes, strides = (tuple(of[i] for i in order) for of in (t.sizes, t.strides))
+            return Nd(t.slot, t.offset, sizes, strides, t.image)
+        strides, row = [t.strides[3]] * bool(shape), t.strides[0]
+        for size in reversed(shape[1:-1]):
+            strides.insert(0, row)
+            row *= size
+        if len(shape) > 1:
+            strides.insert(0, row)
+        sizes = (1, *shape[1:]) if image and shape[:1] == (self.images,) else tuple(shape)
+        return Nd(t.slot, t.offset, sizes, tuple(strides), row if t.image and len(shape) > 1 else t.image)
 
     @property
     def own_slot(self) -> int:

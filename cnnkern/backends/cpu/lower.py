@@ -13,10 +13,10 @@ import numpy as np
 
 from ... import ops
 from ...graph.ir import Node
-from ...graph.views import concat_copies
-from .buffers import Tensor
+from . import lower_math, lower_moves
 from .calls import NativeCall
 from .lower_conv import conv2d, fused_block, im2col, linear, locally_connected2d
+from .lower_transposed import conv_transpose2d
 from .lowering import Lowered, Lowering, act_options, dense, windowed
 
 # --- pooling
@@ -51,7 +51,7 @@ def roi_max_pool(low: Lowering, node: Node) -> Lowered | None:
 
 
 def batch_norm(low: Lowering, node: Node) -> Lowered | None:
-    if low.rank(node) not in (2, 4) or not low.constant(node, 1, 2, 3, 4):
+    if not low.constant(node, 1, 2, 3, 4):
         return None
     mean, var, weight, bias = (low.array(node, i) for i in (1, 2, 3, 4))
     with np.errstate(all="ignore"):
@@ -59,6 +59,8 @@ def batch_norm(low: Lowering, node: Node) -> Lowered | None:
         scale = scale if weight is None else scale * weight
         shift = -mean * scale + (0 if bias is None else bias)
     arrays = {"scale": dense(scale), "shift": dense(shift)}
+    if low.rank(node) not in (2, 4):
+        return lower_math.batch_norm(low, node, arrays)
     options = act_options(node.spec.activation, node.spec.activation_param)
     return Lowered([NativeCall("add_affine", low.in_out(node), options, arrays)], "f32_affine")
 
@@ -81,13 +83,14 @@ def activation(low: Lowering, node: Node) -> Lowered:
 
 
 def binary(low: Lowering, node: Node) -> Lowered | None:
-    """Equal shapes, or a rank 4 operand with sizes of 1 against one without."""
+    """Equal shapes, or a rank 4 operand with sizes of 1 against one without; other shapes and constants go as arrays
+    of any rank."""
     shapes = [low.graph.shape(name) for name in node.inputs]
     out = low.graph.shape(node.outputs[0])
     if any(len(shape) != len(out) for shape in shapes) or (len(out) != 4 and shapes[0] != shapes[1]):
-        return None
+        return lower_math.binary(low, node)
     if any(name in low.weights for name in node.inputs) or out not in shapes:
-        return None
+        return lower_math.binary(low, node)
     spec = node.spec
     a, b = node.inputs if shapes[0] == out else reversed(node.inputs)
     tensors = {"a": low.tensor(a), "b": low.tensor(b), "y": low.tensor(node.outputs[0])}
@@ -98,87 +101,14 @@ def binary(low: Lowering, node: Node) -> Lowered | None:
 def softmax(low: Lowering, node: Node) -> Lowered | None:
     rank = low.rank(node)
     if rank == 0 or node.spec.axis % rank != (1 if rank == 4 else rank - 1):
-        return None
+        return lower_math.softmax(low, node)
     call = NativeCall("add_softmax", low.in_out(node), {"log": node.spec.log})
     return Lowered([call], "f32_log_softmax" if node.spec.log else "f32_softmax")
 
 
-# --- moves
-
-
-def _copy(x: Tensor, y: Tensor) -> NativeCall:
-    return NativeCall("add_copy", {"x": x, "y": y})
-
-
-def reorder(low: Lowering, node: Node) -> Lowered:
-    tensors = low.in_out(node)
-    return Lowered([_copy(tensors["x"], tensors["y"])], "f32_copy")
-
-
-def concat(low: Lowering, node: Node) -> Lowered | None:
-    rank = low.rank(node)
-    if node.spec.axis % max(rank, 1) != {4: 1, 2: 1}.get(rank, -1) or any(i in low.weights for i in node.inputs):
-        return None
-    y = low.tensor(node.outputs[0])
-    if rank == 4:
-        copies = concat_copies(low.graph, low.views, node)
-    else:
-        widths = [low.graph.shape(name)[1] for name in node.inputs]
-        copies = [(name, sum(widths[:i])) for i, name in enumerate(node.inputs)]
-    calls = [_copy(low.tensor(name), y.channels(first, low.graph.shape(name)[1])) for name, first in copies]
-    return Lowered(calls, "f32_copy")
-
-
-def slice_(low: Lowering, node: Node) -> Lowered | None:
-    shape = low.graph.shape(node.inputs[0])
-    axis, start, stop = node.spec.bounds(shape)
-    if len(shape) not in (2, 4) or axis == 0:
-        return None
-    x = low.tensor(node.inputs[0])
-    x = x.channels(start, stop - start) if axis == 1 else x.part(axis - 1, start, stop - start)
-    return Lowered([_copy(x, low.tensor(node.outputs[0]))], "f32_copy")
-
-
-def flatten(low: Lowering, node: Node) -> Lowered | None:
-    x, y = low.tensor(node.inputs[0]), low.tensor(node.outputs[0])
-    shape = low.graph.shape(node.inputs[0])
-    if len(shape) == 2:
-        return Lowered([_copy(x, y)], "f32_copy")
-    if len(shape) != 4:
-        return None
-    _, c, h, w = shape
-    row = y.strides[0]
-    strides = (row, w * c, c, 1) if node.spec.order == "HWC" else (row, w, 1, h * w)
-    return Lowered([_copy(x, y._replace(sizes=x.sizes, strides=strides))], "f32_copy")
-
-
-def reshape(low: Lowering, node: Node) -> Lowered | None:
-    """Between an image and its rows, or where each row is one pixel; the rest is left to the reference."""
-    before, after = low.graph.shape(node.inputs[0]), low.graph.shape(node.outputs[0])
-    x, y = low.tensor(node.inputs[0]), low.tensor(node.outputs[0])
-    if len(before) == 4 and len(after) == 2 and before[0] == after[0]:
-        _, _, h, w = before
-        return Lowered([_copy(x, y._replace(sizes=x.sizes, strides=(y.strides[0], w, 1, h * w)))], "f32_copy")
-    if len(before) == 2 and len(after) == 4 and before[0] == after[0]:
-        _, _, h, w = after
-        return Lowered([_copy(x._replace(sizes=y.sizes, strides=(x.strides[0], w, 1, h * w)), y)], "f32_copy")
-    return None
-
-
-def channel_shuffle(low: Lowering, node: Node) -> Lowered:
-    return Lowered(
-        [NativeCall("add_channel_shuffle", low.in_out(node), {"groups": node.spec.groups})], "f32_channel_shuffle"
-    )
-
-
-def pad(low: Lowering, node: Node) -> Lowered:
-    (top, bottom), (left, right) = node.spec.padding
-    options = {"pad": (top, bottom, left, right), "value": node.spec.value}
-    return Lowered([NativeCall("add_pad", low.in_out(node), options)], "f32_pad")
-
-
 LOWERINGS: dict[type[ops.Spec], Callable[..., Lowered | None]] = {
     ops.Conv2dSpec: conv2d,
+    ops.ConvTranspose2dSpec: conv_transpose2d,
     ops.FusedBlockSpec: fused_block,
     ops.LinearSpec: linear,
     ops.LocallyConnected2dSpec: locally_connected2d,
@@ -194,13 +124,25 @@ LOWERINGS: dict[type[ops.Spec], Callable[..., Lowered | None]] = {
     ops.AddSpec: binary,
     ops.MulSpec: binary,
     ops.SoftmaxSpec: softmax,
-    ops.ReorderSpec: reorder,
-    ops.ConcatSpec: concat,
-    ops.SliceSpec: slice_,
-    ops.FlattenSpec: flatten,
-    ops.ReshapeSpec: reshape,
-    ops.ChannelShuffleSpec: channel_shuffle,
-    ops.PadSpec: pad,
+    ops.ReorderSpec: lower_moves.reorder,
+    ops.ConcatSpec: lower_moves.concat,
+    ops.SliceSpec: lower_moves.slice_,
+    ops.StrideSpec: lower_moves.stride,
+    ops.TransposeSpec: lower_moves.transpose,
+    ops.FlattenSpec: lower_moves.flatten,
+    ops.ReshapeSpec: lower_moves.reshape,
+    ops.ExpandSpec: lower_moves.expand,
+    ops.TileSpec: lower_moves.tile,
+    ops.DepthToSpaceSpec: lower_moves.depth_to_space,
+    ops.SpaceToDepthSpec: lower_moves.space_to_depth,
+    ops.ChannelShuffleSpec: lower_moves.channel_shuffle,
+    ops.PadSpec: lower_moves.pad,
+    ops.PadNdSpec: lower_moves.pad_nd,
+    ops.ResampleSpec: lower_moves.resample,
+    ops.UnarySpec: lower_math.unary,
+    ops.BinarySpec: lower_math.binary,
+    ops.ReduceSpec: lower_math.reduce,
+    ops.MatMulSpec: lower_math.matmul,
 }
 
 

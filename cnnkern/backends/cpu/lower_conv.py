@@ -11,6 +11,17 @@ from .calls import NativeCall
 from .candidates import Problem, shown
 from .lowering import Lowered, Lowering, act_options, dense, windowed
 
+# Moves that read and write any layout: at the border of a plan they need no reorder beside them.
+ANY_LAYOUT = (
+    ops.TransposeSpec, ops.StrideSpec, ops.ExpandSpec, ops.TileSpec, ops.DepthToSpaceSpec, ops.SpaceToDepthSpec,
+    ops.PadNdSpec,
+)  # fmt: skip
+LOOKERS = (ops.SliceSpec, ops.ReshapeSpec, ops.FlattenSpec)  # likewise, but their outputs may be views of another value
+
+
+def writes_nchw(node: Node) -> bool:
+    return isinstance(node.spec, ANY_LAYOUT)
+
 
 def conv_shape(spec: ops.Conv2dSpec, x, weight) -> dict[str, int]:
     """The native side's description of a convolution, from NCHW and KCRS shapes."""
@@ -23,8 +34,10 @@ def conv_shape(spec: ops.Conv2dSpec, x, weight) -> dict[str, int]:
 
 
 def reads_nchw(node: Node, graph: Graph) -> bool:
-    """A stem: a dense convolution of few channels packs its input anyway, from any layout."""
+    """A stem: a dense convolution of few channels packs its input anyway, from any layout. Or a move."""
     spec = node.spec
+    if isinstance(spec, ANY_LAYOUT + LOOKERS):
+        return True
     few = isinstance(spec, ops.Conv2dSpec) and spec.groups == 1 and graph.shape(node.inputs[0])[1] < LANES
     return few and not any(node.inputs[4:]) and spec.algo in ("auto", "direct", "im2col")
 
@@ -37,7 +50,7 @@ def conv2d(low: Lowering, node: Node, decision=None) -> Lowered | None:
     residual = low.tensor(node.inputs[3]) if len(node.inputs) > 3 and node.inputs[3] else None
     algo = planned_algo(spec)
     arrays = {name: low.array(node, i) for i, name in enumerate(spec.inputs) if name not in ("x", "residual")}
-    return _conv(low, shape, {**low.in_out(node), "residual": residual}, arrays, spec, algo, decision)
+    return convolution(low, shape, {**low.in_out(node), "residual": residual}, arrays, spec, algo, decision)
 
 
 def linear(low: Lowering, node: Node, decision=None) -> Lowered | None:
@@ -49,12 +62,12 @@ def linear(low: Lowering, node: Node, decision=None) -> Lowered | None:
     shape = conv_shape(ops.Conv2dSpec(), (n, features, 1, 1), (*weight.shape, 1, 1))
     tensors = {**low.in_out(node), "residual": None}
     arrays = {"weight": weight, "bias": low.array(node, 2), "scale": None, "shift": None}
-    lowered = _conv(low, shape, tensors, arrays, node.spec, "pointwise", decision)
+    lowered = convolution(low, shape, tensors, arrays, node.spec, "pointwise", decision)
     lowered.kernel = lowered.kernel.replace("conv_pointwise", "linear")
     return lowered
 
 
-def _conv(low, shape, tensors, arrays, spec, algo, decision) -> Lowered:
+def convolution(low, shape, tensors, arrays, spec, algo, decision) -> Lowered:
     x, scaled = tensors["x"], arrays["scale"] is not None
     flat = all(t.flat for t in tensors.values() if t is not None)
     given = (low.isa, shape, algo, low.precision == "strict", x.channels_last, x.strides[2], flat, scaled)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...graph.ir import Graph, Node
 from ...graph.views import View
-from .buffers import Buffers, Tensor
+from .buffers import Buffers, Nd, Tensor
 from .calls import NativeCall
 from .candidates import Problem
 
@@ -45,6 +45,9 @@ class Lowering:
 
     def tensor(self, name: str) -> Tensor:
         return self.buffers.tensor(name) if self.images is None else self.buffers.image_tensor(name)
+
+    def nd(self, name: str) -> Nd:
+        return self.buffers.nd(name, self.images is not None)
 
     def in_out(self, node: Node) -> dict[str, Tensor]:
         return {"x": self.tensor(node.inputs[0]), "y": self.tensor(node.outputs[0])}

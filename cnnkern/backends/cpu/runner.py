@@ -7,16 +7,25 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...backends.base import Step
 from ...errors import UnsupportedError
+from ...graph.ir import Value
 from ...graph.plan import Plan
 from ...graph.watch import Watch
 from ...ops.base import Counts
 from .buffers import Buffers
+
+
+class _Run(NamedTuple):
+    """What one run works on."""
+
+    context: Any
+    arrays: list[np.ndarray]  # the program's external buffers, in slot order
+    values: dict[str, np.ndarray]  # those that no kernel sees, by name
 
 
 class NativeRunner:
@@ -29,6 +38,7 @@ class NativeRunner:
     def __init__(self, plan: Plan, program, buffers: Buffers, weights: Mapping[str, np.ndarray], layouts):
         self._plan, self._program, self._buffers, self._weights = plan, program, buffers, weights
         self._layouts = layouts
+        self._constants = [_dense_constant(weights[name]) for name in buffers.constants]
         self._spans: dict[str, tuple[int, int]] = {}
         at = 0
         for step in plan.steps:
@@ -41,36 +51,36 @@ class NativeRunner:
         return self._program.new_context()
 
     def run(self, context, inputs: Sequence, outputs: Sequence | None, watch: Watch | None) -> list[np.ndarray]:
-        arrays, results, late = self._externals(inputs, outputs)
+        run, results, late = self._begin(context, inputs, outputs)
         if watch is not None:
-            self._watched(context, arrays, watch)
+            self._watched(run, watch)
         elif len(self._stretches) == 1 and self._stretches[0][0]:
-            self._program.run(context, arrays)
+            self._program.run(context, run.arrays)
         else:
             for native, steps in self._stretches:
                 if native:
                     begin, end = self._spans[steps[0].name][0], self._spans[steps[-1].name][1]
-                    self._program.run(context, arrays, begin, end)
+                    self._program.run(context, run.arrays, begin, end)
                 else:
                     for step in steps:
-                        self._fall_back(step, context, arrays)
+                        self._fall_back(step, run)
         for target, made in late:
             np.copyto(target, made)
-        return results
+        return [self._result(value, given, run) for value, given in zip(self._plan.outputs, results)]
 
     def profile(self, context, inputs: Sequence) -> list[float]:
         """Milliseconds of every step, timed natively where steps are."""
-        arrays, _, _ = self._externals(inputs, None)
+        run, _, _ = self._begin(context, inputs, None)
         times = []
         for native, steps in self._stretches:
             if native:
                 first = self._spans[steps[0].name][0]
-                ms = self._program.profile(context, arrays, first, self._spans[steps[-1].name][1])
+                ms = self._program.profile(context, run.arrays, first, self._spans[steps[-1].name][1])
                 times += [sum(ms[b - first : e - first]) for b, e in (self._spans[step.name] for step in steps)]
                 continue
             for step in steps:
                 start = time.perf_counter()
-                self._fall_back(step, context, arrays)
+                self._fall_back(step, run)
                 times.append(1e3 * (time.perf_counter() - start))
         return times
 
@@ -86,16 +96,16 @@ class NativeRunner:
         """What each step executes, on the counting kernels; a step that fell back is left uncounted (executed None)."""
         from .itemise import itemise
 
-        arrays, _, _ = self._externals(inputs, None)
+        run, _, _ = self._begin(context, inputs, None)
         rows = []
         for step in steps:
             executed = None
             if step.run is None:
                 begin, end = self._spans[step.name]
-                made = self._program.count(context, arrays, begin, end)
+                made = self._program.count(context, run.arrays, begin, end)
                 executed = sum((Counts(*c) for c in made), Counts())
             else:
-                self._fall_back(step, context, arrays)
+                self._fall_back(step, run)
             rows.append(
                 {
                     "name": step.name,
@@ -110,14 +120,23 @@ class NativeRunner:
             )
         return rows
 
-    def _externals(self, inputs: Sequence, outputs: Sequence | None):
-        """The buffers a run takes (dense, in slot order), the arrays to return, and (array, buffer) pairs to copy at
-        the end, for outputs whose strides no buffer has."""
-        arrays = [_dense(a, self._layouts.get(v.name)) for a, v in zip(inputs, self._plan.inputs)]
+    def _begin(self, context, inputs: Sequence, outputs: Sequence | None):
+        """The run; the arrays to return; and (array, buffer) pairs to copy at the end, for outputs whose strides no
+        buffer has. The program's buffers are dense, in slot order: inputs, constants, outputs."""
+        values = {v.name: a for v, a in zip(self._plan.inputs, inputs) if self._buffers.in_python(v.name)}
+        arrays = [
+            _NOTHING if v.name in values else _dense(a, self._layouts.get(v.name))
+            for a, v in zip(inputs, self._plan.inputs)
+        ]
+        arrays += self._constants
         results, late = [], []
         for i, value in enumerate(self._plan.outputs):
-            nhwc = len(value.shape) == 4 and self._layouts.get(value.name) == "NHWC"
             target = None if outputs is None else outputs[i]
+            if self._buffers.in_python(value.name):
+                arrays.append(_NOTHING)
+                results.append(target)
+                continue
+            nhwc = len(value.shape) == 4 and self._layouts.get(value.name) == "NHWC"
             seen = target.transpose(0, 2, 3, 1) if nhwc and target is not None else target
             if target is not None and seen.flags.c_contiguous:
                 buffer = seen
@@ -131,31 +150,52 @@ class NativeRunner:
                     late.append((target, made))
             arrays.append(buffer)
             results.append(target)
-        return arrays, results, late
+        return _Run(context, arrays, values), results, late
 
-    def _fetch(self, name: str, context, arrays):
-        if not name:
-            return None
+    def _result(self, value: Value, given: np.ndarray | None, run: _Run) -> np.ndarray:
+        """What the caller gets for an output: the array it gave, or one made for it."""
+        if not self._buffers.in_python(value.name):
+            return given
+        made = self._fetch(value.name, run)
+        if given is None:
+            return made.copy()
+        np.copyto(given, made)
+        return given
+
+    def _fetch(self, name: str, run: _Run):
+        if not name or name in run.values:
+            return run.values.get(name)
         if name in self._weights:
             return self._weights[name]
         if name not in self._buffers:
             raise UnsupportedError(f"{name}: the weights were freed after packing (free_weights=True)")
-        return self._buffers.array(name, context, arrays)
+        return self._buffers.array(name, run.context, run.arrays)
 
-    def _fall_back(self, step: Step, context, arrays) -> None:
-        made = step.run(*(self._fetch(name, context, arrays) for name in step.inputs))
+    def _fall_back(self, step: Step, run: _Run) -> None:
+        made = step.run(*(self._fetch(name, run) for name in step.inputs))
         for name, array in zip(step.outputs, made):
-            np.copyto(self._fetch(name, context, arrays), array)
+            if self._buffers.in_python(name):
+                run.values[name] = array
+            else:
+                np.copyto(self._fetch(name, run), array)
 
-    def _watched(self, context, arrays, watch: Watch) -> None:
+    def _watched(self, run: _Run, watch: Watch) -> None:
         for step in self._plan.steps:
             if step.run is not None:
                 start = time.perf_counter()
-                self._fall_back(step, context, arrays)
+                self._fall_back(step, run)
                 ms = 1e3 * (time.perf_counter() - start)
             else:
-                ms = sum(self._program.profile(context, arrays, *self._spans[step.name]))
-            watch(step, ms, lambda name: self._fetch(name, context, arrays))
+                ms = sum(self._program.profile(run.context, run.arrays, *self._spans[step.name]))
+            watch(step, ms, lambda name: self._fetch(name, run))
+
+
+_NOTHING = np.empty(0, np.float32)
+
+
+def _dense_constant(array: np.ndarray) -> np.ndarray:
+    """A constant operand as its slot holds it: images channels last."""
+    return np.ascontiguousarray(array.transpose(0, 2, 3, 1) if array.ndim == 4 else array, np.float32)
 
 
 def _dense(array: np.ndarray, layout: str | None) -> np.ndarray:

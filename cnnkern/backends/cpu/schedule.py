@@ -21,7 +21,9 @@ from .lowering import Lowering, one_image
 BY_IMAGE = (
     ops.Conv2dSpec, ops.FusedBlockSpec, ops.Pool2dSpec, ops.GlobalPool2dSpec, ops.AdaptiveAvgPool2dSpec,
     ops.BatchNormSpec, ops.LocalResponseNormSpec, ops.ActivationSpec, ops.AddSpec, ops.MulSpec, ops.ReorderSpec,
-    ops.ConcatSpec, ops.SliceSpec, ops.ChannelShuffleSpec, ops.PadSpec,
+    ops.ConcatSpec, ops.SliceSpec, ops.ChannelShuffleSpec, ops.PadSpec, ops.DepthToSpaceSpec, ops.SpaceToDepthSpec,
+    ops.ResampleSpec, ops.ConvTranspose2dSpec, ops.StrideSpec, ops.PadNdSpec, ops.TransposeSpec, ops.UnarySpec,
+    ops.BinarySpec,
 )  # fmt: skip
 
 # Bytes a cycle that a core moves to and from where so many bytes fit: its L2, the L3, memory; weights are streamed and
@@ -67,12 +69,24 @@ def _candidates(low: Lowering) -> list[Node]:
     found = []
     for node in low.graph.nodes:
         values = [name for name in (*node.inputs, *node.outputs) if name in low.graph.values]
-        if any(low.graph.shape(name)[:1] != (low.buffers.images,) for name in values):
+        shapes = [low.graph.shape(name) for name in values]
+        if any(len(shape) != 4 or shape[0] != low.buffers.images for shape in shapes):
+            break  # no images, or an operand whose first axis is not the batch's
+        if _across(node.spec, 4):
             break
         if not (is_free(low.graph, low.views, node) or (isinstance(node.spec, BY_IMAGE) and lower(low, node))):
             break
         found.append(node)
     return found
+
+
+def _across(spec: ops.Spec, rank: int) -> bool:
+    """Whether it moves something along the batch."""
+    if isinstance(spec, ops.TransposeSpec):
+        return spec.axes[0] != 0
+    if isinstance(spec, ops.PadNdSpec):
+        return any(spec.pads[0])
+    return getattr(spec, "axis", 1) % rank == 0
 
 
 class _Cost(NamedTuple):

@@ -18,7 +18,7 @@ from ...graph.ir import Graph, Node
 from ...graph.memory import dense_bytes, plan_memory
 from ...graph.plan import make_plan, new_step
 from ...graph.views import own_buffers
-from ...ops import Conv2dSpec
+from ...ops import Conv2dSpec, ForeignSpec
 from ...ops.base import Spec
 from .. import fft, reference, warn_once
 from ..asked import conv_algo
@@ -102,7 +102,8 @@ def _run(spec: Spec, arrays: Sequence[Any], *new: Callable) -> tuple[np.ndarray,
         spec.check_values([a.shape for a in arrays], {i: arrays[i] for i in spec.by_value})
     if spec.op in OPS:
         return run(spec, arrays, *new)
-    warn_once(("numba", spec.op), f"{spec.op} has no Numba kernel and runs on the reference")
+    if not isinstance(spec, ForeignSpec):  # whoever made it has said so
+        warn_once(("numba", spec.op), f"{spec.op} has no Numba kernel and runs on the reference")
     with config.overrides(verbose=0):
         return reference.ReferenceBackend(np.float32).call(spec, arrays)
 

@@ -20,10 +20,11 @@ from .fuse_activation import fuse_activation
 from .fuse_blocks import fuse_blocks
 from .fuse_prologue import fuse_prologue
 from .fuse_residual import fuse_residual
+from .recognise import recognise
 
 Pass = Callable[[Graph, dict], tuple[Graph, dict]]
 
-STANDARD: list[Pass] = [dead_code, fold_pad, fold_batch_norm, fuse_activation, fuse_residual, flatten_to_hwc]
+STANDARD: list[Pass] = [dead_code, recognise, fold_pad, fold_batch_norm, fuse_activation, fuse_residual, flatten_to_hwc]
 
 __all__ = [
     "STANDARD",
@@ -37,6 +38,7 @@ __all__ = [
     "fuse_blocks",
     "fuse_prologue",
     "fuse_residual",
+    "recognise",
 ]
 
 

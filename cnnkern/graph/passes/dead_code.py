@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from ...ops import ChannelShuffleSpec, ConcatSpec, PadSpec, ReshapeSpec, SliceSpec, TransposeSpec
+from ...ops import (
+    ChannelShuffleSpec,
+    ConcatSpec,
+    DepthToSpaceSpec,
+    ExpandSpec,
+    PadNdSpec,
+    PadSpec,
+    ResampleSpec,
+    ReshapeSpec,
+    SliceSpec,
+    SpaceToDepthSpec,
+    StrideSpec,
+    TileSpec,
+    TransposeSpec,
+)
 from ..ir import Graph, Node
 from .rewrite import prune
 
@@ -27,7 +41,7 @@ def dead_code(graph: Graph, weights: dict) -> tuple[Graph, dict]:
 
 def _is_no_op(graph: Graph, node: Node) -> bool:
     spec = node.spec
-    if isinstance(spec, (ReshapeSpec, SliceSpec)):
+    if isinstance(spec, (ReshapeSpec, SliceSpec, ExpandSpec)):
         return graph.shape(node.inputs[0]) == graph.shape(node.outputs[0])
     if isinstance(spec, TransposeSpec):
         axes = spec.axes or tuple(reversed(range(len(graph.shape(node.inputs[0])))))
@@ -38,6 +52,17 @@ def _is_no_op(graph: Graph, node: Node) -> bool:
         return spec.groups in (1, graph.shape(node.inputs[0])[1])
     if isinstance(spec, PadSpec):
         return not any(side for pair in spec.padding for side in pair)
+    if isinstance(spec, PadNdSpec):
+        return not any(side for pair in spec.pads for side in pair)
+    if isinstance(spec, TileSpec):
+        return all(times == 1 for times in spec.repeats)
+    if isinstance(spec, (DepthToSpaceSpec, SpaceToDepthSpec)):
+        return spec.block == 1
+    if isinstance(spec, StrideSpec):
+        return spec.step == 1 and graph.shape(node.inputs[0]) == graph.shape(node.outputs[0])
+    if isinstance(spec, ResampleSpec):
+        itself = tuple((i,) for i in range(graph.shape(node.inputs[0])[spec.axis]))
+        return spec.weight is None and spec.index == itself
     return False
 
 

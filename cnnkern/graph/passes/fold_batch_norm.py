@@ -1,17 +1,18 @@
-"""Batch norm at inference is an affine map per channel, and so is a constant factor: fold both into the weights of the
-layer before."""
+"""Batch norm at inference is an affine map per channel, and so are a constant factor and a constant term: fold them
+into the weights of the layer before."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ...ops import BatchNormSpec, Conv2dSpec, LinearSpec, MulSpec
+from ...ops import AddSpec, BatchNormSpec, Conv2dSpec, LinearSpec, MulSpec, UnarySpec
 from ..ir import Graph, Node
 from .rewrite import Reads, add_param, prune
 
 
 def fold_batch_norm(graph: Graph, weights: dict) -> tuple[Graph, dict]:
-    """Fold batch_norm, or a product with one constant number, into the conv2d or linear node that alone feeds it.
+    """Fold batch_norm, or a product or sum with a constant number or vector over the channels, into the conv2d or
+    linear node that alone feeds it.
 
     With s = gamma / sqrt(var + eps): weight' = s * weight and bias' = beta + s * (bias - mean), per output channel, in
     float64 and rounded once to the weight's dtype. The node keeps its name and yields the batch norm's value. A batch
@@ -35,28 +36,51 @@ def fold_batch_norm(graph: Graph, weights: dict) -> tuple[Graph, dict]:
 
 def _foldable(node: Node, reads: Reads, weights: dict) -> Node | None:
     """The layer that `node` folds into, or None."""
-    if not isinstance(node.spec, (BatchNormSpec, MulSpec)) or any(n and n not in weights for n in node.inputs[1:]):
+    if not is_affine(node, reads.graph, weights) or getattr(node.spec, "activation", None) is not None:
         return None
-    if isinstance(node.spec, MulSpec) and weights[node.inputs[1]].size != 1:
-        return None
-    if node.spec.activation is not None:
-        return None
-    layer = reads.producer.get(node.inputs[0])
+    x = operand(node, weights)
+    layer = reads.producer.get(x)
     if layer is None or not isinstance(layer.spec, (Conv2dSpec, LinearSpec)) or layer.spec.activation is not None:
         return None
     constants, residual = layer.inputs[1:3], layer.inputs[3:4]
     if any(residual) or any(name and name not in weights for name in constants):
         return None
-    return layer if reads.feeds_only(node.inputs[0], node) else None
+    return layer if reads.feeds_only(x, node) else None
+
+
+def is_affine(node: Node, graph: Graph, weights: dict) -> bool:
+    """Whether it is y = scale * x + shift with known vectors over the channels, or numbers."""
+    if len(node.inputs) == 1 and node.inputs[0] in weights:
+        return False  # of a constant
+    if isinstance(node.spec, UnarySpec):
+        return node.spec.kind == "affine"
+    if isinstance(node.spec, BatchNormSpec):
+        return node.inputs[0] not in weights and all(name in weights for name in node.inputs[1:] if name)
+    if not isinstance(node.spec, (AddSpec, MulSpec)) or sum(name in weights for name in node.inputs) != 1:
+        return False
+    x, (constant,) = operand(node, weights), [name for name in node.inputs if name in weights]
+    shape, along = graph.shape(x), weights[constant].shape
+    if len(along) > len(shape) or len(shape) < 2 or graph.shape(node.outputs[0]) != shape:
+        return False
+    along = (1,) * (len(shape) - len(along)) + along
+    return all(size == 1 for axis, size in enumerate(along) if axis != 1)
+
+
+def operand(node: Node, weights: dict) -> str:
+    """The input of an affine node that is no constant."""
+    return next(name for name in node.inputs if name not in weights)
 
 
 def affine(node: Node, weights: dict) -> tuple[np.ndarray, np.ndarray]:
-    """A node as (scale, shift), float64, per channel or for all: y = scale * x + shift.
+    """An affine node as (scale, shift), float64, per channel or for all: y = scale * x + shift.
 
-    A batch_norm's absent gamma is 1, beta 0; a product has no shift.
+    A batch_norm's absent gamma is 1, beta 0; a product has no shift, a sum no scale.
     """
-    if isinstance(node.spec, MulSpec):
-        return np.asarray(weights[node.inputs[1]], np.float64).reshape(1), np.zeros(1)
+    if isinstance(node.spec, UnarySpec):
+        return np.array([node.spec.alpha]), np.array([node.spec.beta])
+    if isinstance(node.spec, (AddSpec, MulSpec)):
+        (constant,) = (np.asarray(weights[name], np.float64).reshape(-1) for name in node.inputs if name in weights)
+        return (constant, np.zeros(1)) if isinstance(node.spec, MulSpec) else (np.ones(1), constant)
     mean, var, gamma, beta = (
         np.asarray(weights[name], np.float64) if name else None for name in (*node.inputs[1:], "", "")[:4]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ... import __version__, config, cpu_info, models
+from ... import __version__, config, cpu_info, models, onnx
 from . import Task
 
 
@@ -15,7 +15,10 @@ class Cnnkern:
     notes: tuple[str, ...] = ()
 
     def __init__(self, task: Task):
-        network = models.create(task.model, input_shape=task.input_shape, seed=task.seed)
+        if task.model.lower().endswith(".onnx"):
+            network = onnx.load(task.model)
+        else:
+            network = models.create(task.model, input_shape=task.input_shape, seed=task.seed)
         shape = (task.batch, *network.input_shape)
         with config(**({"isa": task.isa} if task.isa else {})):
             self._executable = network.compile(input_shape=shape, backend=self.backend, threads=task.threads)

@@ -169,11 +169,12 @@ def reads_onnx(engine: str) -> bool:
 def written(task: Task, course: Course, folder: Path) -> Task:
     """The task with its network's files, at its own batch size and for one image."""
     files = {}
-    for batch in (task.batch, 1):
+    fixed = getattr(course.model, "batch", None)  # by the file it was loaded from
+    for batch in (task.batch,) if fixed else (task.batch, 1):
         files[batch] = str(folder / f"batch_{batch}.onnx")
         if not Path(files[batch]).exists():
             onnx.save(course.model, files[batch], batch=batch)
-    return replace(task, onnx=files[task.batch], onnx_single=files[1])
+    return replace(task, onnx=files[task.batch], onnx_single=files.get(1, files[task.batch]))
 
 
 class sparing:

@@ -39,6 +39,7 @@ struct Verbs {
   static inline vec min(vec a, vec b) { return _mm512_min_ps(a, b); }
   // The larger one; NaN if either is NaN.
   static inline vec max_nan(vec a, vec b) { return _mm512_mask_max_ps(b, _mm512_cmp_ps_mask(b, b, _CMP_ORD_Q), b, a); }
+  static inline vec min_nan(vec a, vec b) { return _mm512_mask_min_ps(b, _mm512_cmp_ps_mask(b, b, _CMP_ORD_Q), b, a); }
   static inline vec round(vec a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   // a * 2^n for integral n in [-250, 250]; gradual underflow and overflow to infinity as IEEE says. n is not looked at
   // where a is NaN.

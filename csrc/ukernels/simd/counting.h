@@ -78,6 +78,10 @@ struct counting {
     counters->max += width;
     return B::max_nan(a, b);
   }
+  static inline vec min_nan(vec a, vec b) {
+    counters->max += width;
+    return B::min_nan(a, b);
+  }
   static inline vec round(vec a) {
     counters->add += width;
     return B::round(a);

@@ -47,6 +47,7 @@ struct Verbs {
   static inline vec max(vec a, vec b) { return pick(a > b, a, b); }
   static inline vec min(vec a, vec b) { return pick(a < b, a, b); }
   static inline vec max_nan(vec a, vec b) { return pick((a > b) | (a != a), a, b); }
+  static inline vec min_nan(vec a, vec b) { return pick((a < b) | (a != a), a, b); }
   // Adding and taking away 1.5 * 2^23 rounds to the nearest integer, for |a| < 2^22: all that callers need.
   static inline vec round(vec a) {
     vec magic = set1(12582912.0f);

@@ -11,12 +11,14 @@ from dataclasses import replace
 from ....backends.base import Step
 from ....ops.base import Counts
 from ...base import WEIGHTS
-from . import conv, fused_block, others
+from . import conv, conv_transpose, fused_block, math, moves, others
 from .items import FOLDED, TRAFFIC, Items
 
 METHODS: dict[str, Callable[[Step, str, int], Items]] = {
     "add_conv": conv.items,
     "add_fused_block": fused_block.items,
+    "add_moves": moves.parts,
+    "add_resample": moves.resample,
     "add_locally_connected": others.locally_connected2d,
     "add_pool": others.pooling,
     "add_global_pool": others.pooling,
@@ -29,6 +31,12 @@ METHODS: dict[str, Callable[[Step, str, int], Items]] = {
     "add_lrn": others.local_response_norm,
     "add_lcn": others.local_contrast_norm,
     "add_im2col": others.patches,
+    "add_unary": math.unary,
+    "add_binary_nd": math.binary,
+    "add_affine_nd": math.affine,
+    "add_softmax_nd": math.softmax,
+    "add_reduce": math.reduction,
+    "add_matmul": math.products,
 }
 
 
@@ -50,6 +58,8 @@ def itemise(step: Step, isa: str, width: int) -> dict[str, Counts]:
 
 
 def _items(step: Step, isa: str, width: int) -> Items:
+    if step.spec.op == "conv_transpose2d":  # several calls, mostly convolutions
+        return conv_transpose.items(step, isa, width)
     method = step.native[0].method if step.native else "add_copy"
     return METHODS.get(method, others.moved)(step, isa, width)
 
@@ -57,9 +67,13 @@ def _items(step: Step, isa: str, width: int) -> Items:
 def _one_image(step: Step) -> Step:
     """The step that runs for each image."""
     weights = WEIGHTS.get(step.spec.op, ())
-    shapes = tuple(
-        shape if shape is None or i in weights else (1, *shape[1:]) for i, shape in enumerate(step.in_shapes)
-    )
+    out = step.out_shapes[0]
+
+    def part(i: int, shape):  # a constant may have no images
+        whole = shape is None or i in weights or len(shape) < len(out) or shape[:1] != out[:1]
+        return shape if whole else (1, *shape[1:])
+
+    shapes = tuple(part(i, shape) for i, shape in enumerate(step.in_shapes))
     return replace(
         step,
         in_shapes=shapes,

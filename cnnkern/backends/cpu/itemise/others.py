@@ -29,9 +29,9 @@ def lanes(step: Step, isa: str, width: int) -> Counts:
     return replace(idle, bytes_read=0, bytes_written=0)
 
 
-def _after(found: Items, act: str, elements: int) -> None:
-    """An activation behind something else."""
-    if act in CLAMPS:
+def after(found: Items, act: str, elements: int, pass_of_its_own: bool = False) -> None:
+    """An activation behind something else; clamps need no pass of their own."""
+    if act in CLAMPS and not pass_of_its_own:
         found.book(FUNCTIONS, (FORMULAS[act] - CLAMP) * elements)
     elif act:
         found.book(FUNCTIONS, (FORMULAS[act] - LEAVES[act]) * elements)
@@ -47,7 +47,7 @@ def activation(step: Step, isa: str, width: int) -> Items:
 
 def binary(step: Step, isa: str, width: int) -> Items:
     found, (call,) = Items(), step.native
-    _after(found, call.options["act"], product(step.out_shapes[0]))
+    after(found, call.options["act"], product(step.out_shapes[0]))
     found.book(TRAFFIC, Counts(bytes_read=given(step) - eltwise.operands(call)))
     found.book(LANES, lanes(step, isa, width))
     return found
@@ -56,7 +56,7 @@ def binary(step: Step, isa: str, width: int) -> Items:
 def batch_norm(step: Step, isa: str, width: int) -> Items:
     """The statistics became one multiplication and addition when the plan was made."""
     found, x, scaled = Items(), step.in_shapes[0], step.in_shapes[3:4] not in ((), (None,))
-    _after(found, step.native[0].options["act"], product(x))
+    after(found, step.native[0].options["act"], product(x))
     found.book(FOLDED, Counts(fma=1, mul=int(scaled), add=1, special=2) * x[1])
     found.book(TRAFFIC, Counts(bytes_read=given(step) - 12 * product(x)))
     found.book(LANES, lanes(step, isa, width))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from ....ops.base import Counts
 from ..calls import NativeCall
-from . import conv, eltwise, fused_block, locally_connected, moves, norm, pool
+from . import conv, eltwise, fused_block, locally_connected, matmul, moves, nd, norm, pool, reduce, resample
 
 METHODS: dict[str, Callable[[NativeCall, str, int], Counts | None]] = {
     "add_conv": conv.executed,
@@ -27,9 +27,17 @@ METHODS: dict[str, Callable[[NativeCall, str, int], Counts | None]] = {
     "add_lrn": norm.lrn,
     "add_lcn": norm.lcn,
     "add_copy": moves.copy,
+    "add_moves": moves.parts,
+    "add_resample": resample.executed,
     "add_channel_shuffle": moves.copy,
     "add_pad": moves.pad,
     "add_im2col": moves.im2col,
+    "add_unary": nd.unary,
+    "add_binary_nd": nd.binary,
+    "add_affine_nd": nd.affine,
+    "add_softmax_nd": nd.softmax,
+    "add_reduce": reduce.executed,
+    "add_matmul": matmul.executed,
 }
 
 

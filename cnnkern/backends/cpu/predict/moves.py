@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ....ops.base import Counts, product
+from ..buffers import Nd
 from ..calls import NativeCall
 from .geometry import inside
 
@@ -10,6 +11,17 @@ from .geometry import inside
 def copy(call: NativeCall, isa: str, width: int) -> Counts:
     moved = 4 * product(call.tensors["y"].sizes)
     return Counts(bytes_read=moved, bytes_written=moved)
+
+
+def parts(call: NativeCall, isa: str, width: int) -> Counts:
+    """Copies and fills of any number of parts."""
+    copied, filled = (sum(product(y.sizes) for y in written(call, kind)) for kind in ("copies", "fills"))
+    return Counts(bytes_read=4 * copied, bytes_written=4 * (copied + filled))
+
+
+def written(call: NativeCall, kind: str) -> list[Nd]:
+    """What the "copies" or the "fills" of a call write."""
+    return [part[1] if kind == "copies" else part[0] for part in call.options[kind]]
 
 
 def pad(call: NativeCall, isa: str, width: int) -> Counts:

@@ -25,6 +25,10 @@ BATCH = st.sampled_from([0, 1, 1, 1, 2, 3])
 MEMORY = ("plain", "channels_last", "strided", "reversed", "read_only")  # what backends take
 ODD_MEMORY = (*MEMORY, "unaligned")  # what the functions take
 ACTIVATIONS = st.sampled_from([None, None, *ops.ACTIVATIONS])
+WITHOUT_CUDA = {  # operations that have no CUDA kernel: there they run on the CPU
+    "unary", "binary", "reduce", "matmul", "stride", "pad_nd", "expand", "tile", "depth_to_space", "space_to_depth",
+    "resample", "conv_transpose2d",
+}  # fmt: skip
 CONV_ALGOS = tuple(a for a in ops.CONV_ALGOS if a not in ("auto", "fft"))  # what kernels serve; fft: test_fft.py
 
 
@@ -54,12 +58,23 @@ class Case:
             data = rng.standard_normal(shape)
             if name == "weight" and self.spec.op != "batch_norm":
                 data *= np.sqrt(2 / max(1, self.spec.reduction(*self.shapes)))
+            data = in_domain(self.spec, name, data)
             if name == "var":
                 data = np.abs(data) + 0.1
             if name == "rois":
                 data = regions(rng, self.spec, self.shapes[0], shape[0])
             made.append(laid_out(data.astype(np.float32), self.memory if not made else "plain"))
         return made
+
+
+def in_domain(spec: Spec, name: str, data: np.ndarray) -> np.ndarray:
+    """Where a function is defined, mostly: positive under roots, logarithms and powers that are no whole numbers."""
+    kind = getattr(spec, "kind", "")
+    if (spec.op, kind) in (("unary", "log"), ("unary", "sqrt"), ("reduce", "log_sum")):
+        return np.asarray(np.abs(data) + 0.1)
+    if (spec.op, kind) == ("binary", "pow"):
+        return np.where(data < 0, np.round(2 * data), data) if name == "b" else np.asarray(np.abs(data))
+    return data
 
 
 def regions(rng, spec: ops.RoiMaxPoolSpec, x: Shape, count: int) -> np.ndarray:
@@ -270,7 +285,8 @@ def any_shape(draw, smallest: int = 1):
 
 @st.composite
 def batch_norm(draw):
-    x = draw(st.one_of(image(), st.tuples(BATCH, CHANNELS), st.tuples(BATCH, CHANNELS, st.integers(1, 9))))
+    ranks = (image(), st.tuples(BATCH, CHANNELS), st.tuples(BATCH, CHANNELS, st.integers(1, 9)))
+    x = draw(st.one_of(*ranks, st.tuples(BATCH, CHANNELS, st.integers(1, 5), st.integers(1, 5), st.integers(1, 5))))
     c = (x[1],)
     affine = [draw(st.sampled_from([None, c])) for _ in range(2)]
     return ops.BatchNormSpec(draw(st.sampled_from([1e-5, 1e-3])), draw(ACTIVATIONS)), (x, c, c, *affine)
@@ -292,6 +308,42 @@ def broadcast(draw):
     if draw(st.booleans()):
         a, b = b, a
     return draw(st.sampled_from([ops.AddSpec, ops.MulSpec]))(draw(ACTIVATIONS)), (a, b)
+
+
+PARAMETERS = {
+    "affine": (1.5, -0.25), "clip": (-0.7, 1.2), "hardsigmoid": (0.2, 0.5), "elu": (1.3,), "selu": (1.67, 1.05),
+    "celu": (0.8,), "thresholded_relu": (0.3,), "swish": (1.7,),
+}  # fmt: skip
+
+
+@st.composite
+def unary(draw):
+    kind = draw(st.sampled_from([*ops.UNARY]))
+    return ops.UnarySpec(kind, *PARAMETERS.get(kind, ())), (draw(st.one_of(any_shape(), image(), st.just(()))),)
+
+
+@st.composite
+def binary(draw):
+    _, shapes = draw(broadcast())
+    return ops.BinarySpec(draw(st.sampled_from([*ops.BINARY]))), shapes
+
+
+@st.composite
+def reduce(draw):
+    x = draw(st.one_of(any_shape(), image(), st.tuples(st.sampled_from([1, 3, 300]), st.sampled_from([1, 17, 700]))))
+    axes = draw(st.lists(st.integers(0, len(x) - 1), unique=True, max_size=len(x)))
+    axes = tuple(axis - draw(st.sampled_from([0, len(x)])) for axis in axes)
+    return ops.ReduceSpec(draw(st.sampled_from([*ops.REDUCTIONS])), axes, draw(st.booleans())), (x,)
+
+
+@st.composite
+def matmul(draw):
+    m, n = draw(st.sampled_from([0, 1, 3, 17, 40])), draw(st.sampled_from([1, 2, 16, 33, 65]))
+    k = draw(st.sampled_from([0, 1, 3, 17, 64]))
+    lead = draw(st.lists(st.integers(1, 3), max_size=2))
+    a, b = ((*(draw(st.sampled_from([size, size, 1])) for size in lead), *end) for end in ((m, k), (k, n)))
+    a, b = draw(st.sampled_from([(a, b), (a, b[len(lead) :]), (a[len(lead) :], b), ((k,), b), (a, (k,)), ((k,), (k,))]))
+    return ops.MatMulSpec(), (a, b)
 
 
 @st.composite
@@ -318,6 +370,13 @@ def channel_shuffle(draw):
 
 @st.composite
 def reshape(draw):
+    if draw(st.booleans()):  # any shape to any other of as many elements
+        x = draw(st.one_of(any_shape(), image(7)))
+        factors = [f for size in x for f in ({4: (2, 2), 6: (2, 3), 8: (2, 4), 9: (3, 3)}.get(size, (size,)))]
+        factors = draw(st.permutations(factors))
+        cuts = sorted(draw(st.sets(st.integers(1, len(factors)), max_size=5)) | {len(factors)})
+        target = tuple(int(np.prod(factors[a:b])) for a, b in zip([0, *cuts], cuts))
+        return ops.ReshapeSpec(target if 0 not in target else (0, -1)[: len(x)]), (x,)
     n, c, h, w = draw(image(7))
     copied = [(0, -1), (0, h, w, c), (0, 0, h * w), (0, c * h, w)]
     target = draw(st.sampled_from(copied if n == 0 else [*copied, (c, -1, h), (-1,), (1, n, c, h, w)]))
@@ -339,6 +398,81 @@ def slice_(draw):
     start = draw(st.integers(0, x[along] - 1))
     stop = draw(st.integers(start + 1, x[along]))
     return ops.SliceSpec(along, start - draw(st.sampled_from([0, x[along]])), stop), (x,)
+
+
+@st.composite
+def stride(draw):
+    x = draw(any_shape())
+    along = draw(st.integers(0, len(x) - 1))
+    start, step = draw(st.integers(0, max(0, x[along] - 1))), draw(st.sampled_from([1, 2, 3, 0, -1, -2]))
+    room = (x[along] - 1 - start) // step + 1 if step > 0 else start // -step + 1 if step else 5
+    count = draw(st.integers(0, min(room, 9))) if x[along] else 0
+    return ops.StrideSpec(along - draw(st.sampled_from([0, len(x)])), start, step, count), (x,)
+
+
+@st.composite
+def pad_nd(draw):
+    x = draw(st.one_of(any_shape(), image(5)))
+    mode = draw(st.sampled_from(["constant", "reflect", "edge", "wrap"]))
+    least = {"constant": 0, "reflect": 2}.get(mode, 1)
+    sides = [draw(st.integers(0, 7 if len(x) < 3 else 3)) for _ in range(2 * len(x))]
+    pads = [(a, b) if size >= least and draw(st.booleans()) else (0, 0) for size, a, b in zip(x, sides, sides[1:])]
+    return ops.PadNdSpec(tuple(pads), mode, draw(st.sampled_from([0.0, -1.5, np.inf]))), (x,)
+
+
+@st.composite
+def expand(draw):
+    shape = draw(any_shape())
+    x = tuple(1 if draw(st.booleans()) else size for size in shape)[draw(st.integers(0, len(shape))) :]
+    return ops.ExpandSpec(tuple(1 if draw(st.integers(0, 4)) == 0 and size in x else size for size in shape)), (x,)
+
+
+@st.composite
+def tile(draw):
+    x = draw(st.one_of(any_shape(), image(4), st.just(())))
+    return ops.TileSpec(tuple(draw(st.sampled_from([0, 1, 1, 2, 3])) for _ in x)), (x,)
+
+
+@st.composite
+def depth_to_space(draw):
+    (n, c, h, w), block = draw(image(5)), draw(st.integers(1, 3))
+    return ops.DepthToSpaceSpec(block, draw(st.sampled_from(["DCR", "CRD"]))), ((n, min(c, 17) * block**2, h, w),)
+
+
+@st.composite
+def space_to_depth(draw):
+    (n, c, h, w), block = draw(image(5)), draw(st.integers(1, 3))
+    return ops.SpaceToDepthSpec(block), ((n, c, h * block, w * block),)
+
+
+@st.composite
+def resample(draw):
+    x = draw(st.one_of(any_shape(), image(9)))
+    along = draw(st.integers(0, len(x) - 1))
+    outputs, taps = draw(st.integers(0, 20)) if x[along] else 0, draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    index = rng.integers(0, max(1, x[along]), (outputs, taps)).tolist()
+    weight = rng.standard_normal((outputs, taps)).tolist()
+    if draw(st.booleans()):
+        index, weight = [row[:1] for row in index], None
+    return ops.ResampleSpec(along - draw(st.sampled_from([0, len(x)])), index, weight), (x,)
+
+
+@st.composite
+def conv_transpose2d(draw):
+    kernel, stride = (draw(st.tuples(*[st.integers(1, 5)] * 2)) for _ in range(2))
+    dilation = draw(st.sampled_from([(1, 1), (1, 1), (2, 1), (3, 2)]))
+    hw, extra = draw(st.tuples(*[st.integers(1, 9)] * 2)), draw(st.tuples(*[st.integers(0, 3)] * 2))
+    whole = [(h - 1) * s + d * (r - 1) + 1 + e for h, s, d, r, e in zip(hw, stride, dilation, kernel, extra)]
+    befores = [draw(st.integers(0, min(4, size - 1))) for size in whole]
+    padding = [(a, draw(st.integers(0, min(4, size - 1 - a)))) for a, size in zip(befores, whole)]
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3, 17]))
+    c_group, k_group = draw(st.sampled_from([1, 3, 16, 17])), draw(st.sampled_from([1, 2, 16, 19]))
+    if groups > 3:
+        c_group = k_group = 1
+    spec = ops.ConvTranspose2dSpec(stride, tuple(padding), extra, dilation, groups)
+    c, k = groups * c_group, groups * k_group
+    return spec, ((draw(BATCH), c, *hw), (c, k_group, *kernel), draw(st.sampled_from([None, (k,)])))
 
 
 def _one(make, shapes):
@@ -367,15 +501,30 @@ PROBLEMS: dict[str, st.SearchStrategy] = {
     ),
     "add": broadcast(),
     "mul": broadcast(),
+    "unary": unary(),
+    "binary": binary(),
+    "reduce": reduce(),
+    "matmul": matmul(),
     "softmax": softmax(),
     "concat": concat(),
     "channel_shuffle": channel_shuffle(),
     "pad": _one(st.builds(ops.PadSpec, st.tuples(_SIDES, _SIDES), st.sampled_from([0.0, -1.5, np.inf])), image(7)),
-    "flatten": _one(st.builds(ops.FlattenSpec, st.sampled_from(["CHW", "HWC"])), image(7)),
+    "flatten": st.one_of(
+        _one(st.builds(ops.FlattenSpec, st.sampled_from(["CHW", "HWC"])), image(7)),
+        _one(st.just(ops.FlattenSpec()), any_shape()),
+    ),
     "slice": slice_(),
     "reshape": reshape(),
     "reorder": _one(st.just(ops.ReorderSpec()), any_shape()),
     "transpose": transpose(),
+    "stride": stride(),
+    "pad_nd": pad_nd(),
+    "expand": expand(),
+    "tile": tile(),
+    "depth_to_space": depth_to_space(),
+    "space_to_depth": space_to_depth(),
+    "resample": resample(),
+    "conv_transpose2d": conv_transpose2d(),
 }
 
 
