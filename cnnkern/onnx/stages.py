@@ -13,8 +13,8 @@ import numpy as np
 from .. import config
 from ..errors import ModelError, UnsupportedError
 from ..graph import passes
-from ..graph.ir import Graph
-from ..graph.memory import dense_bytes, plan_memory
+from ..graph.ir import Graph, Value
+from ..graph.memory import dense_bytes, nhwc_bytes, plan_memory
 from ..graph.views import own_buffers
 from ..ops import ForeignSpec, ReorderSpec
 from . import branches, convert
@@ -383,7 +383,7 @@ class _Walk:
 
     def _check_memory(self, graph: Graph) -> None:
         limit = self.staging.limit_bytes
-        sizes = {name: dense_bytes(value.shape, value.dtype) for name, value in graph.values.items()}
+        sizes = {name: _held_bytes(value) for name, value in graph.values.items()}
         if sum(sizes.values()) <= limit:
             return
         planned = plan_memory(graph, own_buffers(graph), sizes.__getitem__).arena_bytes
@@ -392,3 +392,9 @@ class _Walk:
                 f"{self.source.name}: its activations take {planned:,} bytes at these shapes; at most {limit:,} are "
                 "accepted (memory_limit_bytes)"
             )
+
+
+def _held_bytes(value: Value) -> int:
+    """What a value takes while a plan runs: pixels, and rows of matrices, are rounded up to whole vectors."""
+    rounded = value.dtype == "float32" and len(value.shape) in (2, 4)
+    return (nhwc_bytes if rounded else dense_bytes)(value.shape, value.dtype)

@@ -81,13 +81,15 @@ class NumbaBackend:
         """
         _check_precision(precision)
         weights = {name: np.asarray(array, np.float32) for name, array in weights.items()}
-        size_bytes = {name: dense_bytes(value.shape, value.dtype) for name, value in graph.values.items()}
+        # The network's outputs are the caller's to keep; what is no float32 passes from step to step.
+        placed = {name for name, value in graph.values.items() if value.dtype == "float32"} - set(graph.outputs)
+        size_bytes = {name: dense_bytes(v.shape) if name in placed else 0 for name, v in graph.values.items()}
         memory = plan_memory(graph, own_buffers(graph), size_bytes.__getitem__)
         prepare = partial(_prepare, threads or config.get_num_threads())
         plan = make_plan(graph, weights, prepare, backend=self.name, memory=memory)
         from .runner import NumbaRunner
 
-        return Executable(plan, NumbaRunner(plan, weights), max_contexts=max_contexts)
+        return Executable(plan, NumbaRunner(plan, weights, placed), max_contexts=max_contexts)
 
 
 def _check_precision(precision: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -15,20 +15,23 @@ from .tiles import WIDTH
 
 
 class NumbaRunner:
-    """A `graph.executor.Runner`. Steps are called as run(new, *arrays), new(shape) giving the place of an output."""
+    """A `graph.executor.Runner`. Steps are called as run(new, *arrays), new(shape) giving the place of an output.
 
-    def __init__(self, plan: Plan, weights: Mapping[str, np.ndarray]):
-        self._plan, self._weights = plan, weights
-        self._outputs = {value.name for value in plan.outputs}
+    Args:
+        placed: the values that lie in the arena, float32 all of them.
+    """
+
+    def __init__(self, plan: Plan, weights: Mapping[str, np.ndarray], placed: Collection[str]):
+        self._plan, self._weights, self._placed = plan, weights, placed
 
     def new_context(self) -> dict[str, np.ndarray]:
-        """The place of every value but the network's outputs, which are the caller's to keep."""
+        """The place of every value that has one."""
         arena = np.empty(self._plan.memory.arena_bytes // 4 + WIDTH, np.float32)
         places = {}
         for step in self._plan.steps:
             for name, shape in zip(step.outputs, step.out_shapes):
                 offset = self._plan.offset_bytes(name)
-                if name not in self._outputs and offset is not None:
+                if name in self._placed and offset is not None:
                     places[name] = arena[offset // 4 : offset // 4 + product(shape)].reshape(shape)
         return places
 
