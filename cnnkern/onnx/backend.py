@@ -21,6 +21,7 @@ from onnx.backend.base import Backend, BackendRep, Device, DeviceType, namedtupl
 from .. import backends
 from ..errors import ModelError, UnsupportedError
 from .loader import load
+from .ort_value import cuda_for
 
 __all__ = [
     "CnnkernBackend", "CnnkernRep", "is_compatible", "prepare", "run_model", "run_node", "supports_device",
@@ -160,19 +161,8 @@ def _on_device(device: str) -> Any:
     except (AttributeError, ValueError):
         raise ValueError(f"device must be 'CPU', 'CUDA' or 'CUDA:<number>', got {device!r}") from None
     if wanted.type == DeviceType.CUDA:
-        found = backends.get("cuda")
-        return found if wanted.device_id == 0 else _numbered(found, wanted.device_id)
+        return cuda_for("cuda", wanted.device_id)
     return backends.on_cpu()
-
-
-def _numbered(cuda: Any, number: int) -> Any:
-    """The cuda backend on another GPU."""
-    found = type(cuda)(device=number)
-    try:
-        found.runtime()
-    except Exception as error:  # CuPy has its own classes for a device that is not there
-        raise UnsupportedError(f"device 'CUDA:{number}' is not available: {error}") from error
-    return found
 
 
 def _called(node: onnx.NodeProto) -> str:

@@ -11,6 +11,7 @@ from .. import backends, config
 from ..errors import ModelError, UnsupportedError
 from ..graph.executor import by_position
 from ..graph.ir import Graph, Value
+from ..graph.recent import Recent
 from ..model import Model, find_value
 from ..ops.checks import as_int
 from ..weights import Mismatch, as_float32, read_state_dict
@@ -18,7 +19,6 @@ from . import by_value, ports
 from .lowering import FLOATS
 from .program import Program, declared, held, run_stages
 from .reader import Port, Source, symbols
-from .recent import Recent
 from .stages import Staging
 from .typed import Typed
 

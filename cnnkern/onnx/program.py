@@ -10,9 +10,9 @@ import numpy as np
 
 from ..errors import ModelError
 from ..graph import passes
+from ..graph.recent import Recent
 from .evaluate import inside
 from .lowering import FLOATS
-from .recent import Recent
 from .stages import Stage, Staging
 from .typed import Typed
 

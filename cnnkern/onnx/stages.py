@@ -15,6 +15,7 @@ from ..errors import ModelError, UnsupportedError
 from ..graph import passes
 from ..graph.ir import Graph, Value
 from ..graph.memory import dense_bytes, nhwc_bytes, plan_memory
+from ..graph.recent import Recent
 from ..graph.views import own_buffers
 from ..ops import ForeignSpec, ReorderSpec
 from . import branches, convert
@@ -22,7 +23,6 @@ from .constants import constant, measured
 from .evaluate import Evaluator, foreign, inside, may_fold
 from .lowering import FLOATS, Decline, Known, Lowerer, Node
 from .reader import Source, tensor
-from .recent import Recent
 from .typed import Typed, infer
 
 _said: set[str] = set()

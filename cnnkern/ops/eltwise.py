@@ -104,19 +104,24 @@ class ActivationSpec(Spec):
         return activation_counts(self.kind, product(x)) + Counts(**io_bytes([x], [x]))
 
 
-@dataclass(frozen=True)
-class _Binary(Spec):
-    activation: str | None = None
-    activation_param: float | None = None
-    inputs = ("a", "b")
+class _Pair(Spec):
+    """Two operands that broadcast."""
 
-    def __post_init__(self):
-        object.__setattr__(self, "activation_param", activation_fields(self.activation, self.activation_param)[1])
+    inputs = ("a", "b")
 
     def infer(self, a, b):
         out = broadcast(self.op, check_shape(self.op, "a", a, minimum=0), check_shape(self.op, "b", b, minimum=0))
         check_size(self.op, "the output", out)
         return (out,)
+
+
+@dataclass(frozen=True)
+class _Activated(_Pair):
+    activation: str | None = None
+    activation_param: float | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "activation_param", activation_fields(self.activation, self.activation_param)[1])
 
     def theory(self, a, b):
         (out,) = self.infer(a, b)
@@ -126,14 +131,14 @@ class _Binary(Spec):
 
 
 @dataclass(frozen=True)
-class AddSpec(_Binary):
+class AddSpec(_Activated):
     """y = act(a + b), NumPy broadcasting. Theory: one add per output, and the activation's."""
 
     op = "add"
 
 
 @dataclass(frozen=True)
-class MulSpec(_Binary):
+class MulSpec(_Activated):
     """y = act(a * b), NumPy broadcasting (an SE gate is (N, C, H, W) * (N, C, 1, 1)). Theory: one mul per output."""
 
     op = "mul"
@@ -167,21 +172,15 @@ class UnarySpec(Spec):
 
 
 @dataclass(frozen=True)
-class BinarySpec(Spec):
+class BinarySpec(_Pair):
     """y = f(a, b), NumPy broadcasting: sub a - b, div a / b, pow a^b, min, max (a NaN wins), prelu (a > 0: a, else
     a b). Theory: BINARY per output. Sums and products are AddSpec and MulSpec."""
 
     kind: str
     op = "binary"
-    inputs = ("a", "b")
 
     def __post_init__(self):
         as_choice("kind", self.kind, BINARY)
-
-    def infer(self, a, b):
-        out = broadcast(self.op, check_shape(self.op, "a", a, minimum=0), check_shape(self.op, "b", b, minimum=0))
-        check_size(self.op, "the output", out)
-        return (out,)
 
     def theory(self, a, b):
         (out,) = self.infer(a, b)

@@ -31,13 +31,6 @@ class Activation final : public Op {
   Blocks blocks_;
 };
 
-// An activation that is no clamp, over the block just written.
-void finish(const Epilogue& e, const KernelTable* kernels, float* y, int64_t rows, int64_t y_row, int64_t cols) {
-  if (e.post == Act::none) return;
-  const ActRow row{y, y, cols, e.param, e.param2, rows, y_row, y_row};
-  kernels->act[static_cast<int>(e.post)](&row);
-}
-
 class Binary final : public Op {
  public:
   // Both operations commute, so the one that may broadcast along a row is b.
@@ -66,7 +59,7 @@ class Binary final : public Op {
       t.hi = e_.hi;
       t.clamp = e_.clamp;
       leaf(&t);
-      finish(e_, ctx.kernels, t.y, t.rows, t.y_row, t.n);
+      e_.finish(ctx.kernels, t.y, t.rows, t.y_row, t.n);
     }
   }
 
@@ -103,7 +96,7 @@ class Affine final : public Op {
       t.x_row = blocks_.rows().stride[0];
       t.y_row = blocks_.rows().stride[1];
       ctx.kernels->affine(&t);
-      finish(e_, ctx.kernels, t.y, t.rows, t.y_row, t.n);
+      e_.finish(ctx.kernels, t.y, t.rows, t.y_row, t.n);
     }
   }
 

@@ -77,10 +77,6 @@ class Map {
   Road road_[kMaxOperands] = {};
 };
 
-void finish(const Epilogue& e, const KernelTable* kernels, const Map::Rows& t) {
-  if (e.post != Act::none) e.finish(kernels, t.y, t.rows, t.y_row, t.cols);
-}
-
 class UnaryMap final : public Op {
  public:
   UnaryMap(const NdRef& x, const NdRef& y, Unary kind, float alpha, float beta)
@@ -125,7 +121,7 @@ class BinaryMap final : public Op {
       t.rows = rows.rows, t.n = rows.cols;
       t.lo = e_.lo, t.hi = e_.hi, t.clamp = e_.clamp;
       leaf(&t);
-      finish(e_, k, rows);
+      e_.finish(k, rows.y, rows.rows, rows.y_row, rows.cols);
     });
   }
 

@@ -92,6 +92,15 @@ def test_hard_gates_in_their_spellings(graphs, whole, spelling, divides):
     assert [n.spec.kind for n in found.nodes if n.spec.op == "activation"] == ["relu", whole]
 
 
+def test_a_number_of_more_axes_stays_a_product(graphs, ops_of):
+    g = GraphBuilder("more_axes")
+    x = g.relu(g.input((3, 4, 5)))
+    gate = g.activation(g.emit(UnarySpec("affine", 1.0, 3.0), (x,)), "relu6")
+    y = g.mul(g.mul(x, gate), constant(g, "sixth", (1,) * 5))
+    found = applied(graphs, passes.recognise, g, y, {"sixth": np.full((1,) * 5, 1 / 6)})
+    assert ops_of(found) == ["activation", "unary", "activation", "mul", "mul"]
+
+
 @pytest.mark.parametrize("groups", [2, 3])
 def test_a_shuffle_in_three_moves(graphs, ops_of, groups):
     g = GraphBuilder("shuffle")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +13,7 @@ from ...graph.executor import Executable
 from ...graph.ir import Graph, Node
 from ...graph.memory import round_up
 from ...graph.plan import make_plan, new_step
+from ...graph.recent import Recent
 from ...graph.views import is_free, plan_views
 from ...ops import ForeignSpec
 from ...ops.base import Spec
@@ -53,7 +52,7 @@ class CpuBackend:
 
         self._core = _core
         self.isa: str = _core.resolve_isa(isa or config.get("isa") or "")
-        self._plans = _Kept(MAX_PLANS)
+        self._plans = Recent(MAX_PLANS)
 
     def available(self) -> str:
         return ""
@@ -220,22 +219,3 @@ class CpuBackend:
     def _reference_call(self, spec: Spec, arrays, out):
         warn_once(("cpu", spec.op, "indices"), f"{spec.op} with indices runs on the reference")
         return reference.ReferenceBackend().call(spec, arrays, out=out)
-
-
-class _Kept:
-    """The last few executables by key, for several threads."""
-
-    def __init__(self, limit: int):
-        self._limit, self._items, self._lock = limit, OrderedDict(), threading.Lock()
-
-    def get(self, key) -> Executable | None:
-        with self._lock:
-            if key in self._items:
-                self._items.move_to_end(key)
-            return self._items.get(key)
-
-    def keep(self, key, made: Executable) -> None:
-        with self._lock:
-            self._items[key] = made
-            while len(self._items) > self._limit:
-                self._items.popitem(last=False)

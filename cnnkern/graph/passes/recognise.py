@@ -28,7 +28,7 @@ def recognise(graph: Graph, weights: dict) -> tuple[Graph, dict]:
     for node in graph.nodes:
         for match in (_gate, _product, _shuffle):
             matched = match(node, reads, weights)
-            if matched is not None:
+            if matched is not None and graph.shape(matched[0]) == graph.shape(node.outputs[0]):
                 x, spec, between = matched
                 found[node.name] = node.with_(spec=spec, inputs=(x,))
                 gone.update(other.name for other in between)

@@ -32,11 +32,14 @@ class Recent:
             found = self.get(key)
             if found is None:
                 found = make()
-                with self._lock:
-                    self._items[key] = found
-                    while len(self._items) > self._limit:
-                        self._items.popitem(last=False)
+                self.keep(key, found)
             return found
+
+    def keep(self, key: Any, made: Any) -> None:
+        with self._lock:
+            self._items[key] = made
+            while len(self._items) > self._limit:
+                self._items.popitem(last=False)
 
     def values(self) -> list[Any]:
         with self._lock:
