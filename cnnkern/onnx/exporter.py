@@ -217,6 +217,9 @@ def pool2d(w, spec, inputs):
     if spec.kind == "sum":
         raise UnsupportedError("ONNX has no sum pooling")
     x = w.shape(inputs[0])
+    if spec.kind == "avg" and spec.kernel == (1, 1) and spec.count_include_pad:
+        _every_stride(w, spec, inputs[0])
+        return
     # Where ceil_mode changes nothing it stays out: ONNX's shape inference does not always drop a last empty window.
     ceil_mode = int(spec.ceil_mode and _hangs_over(spec, x))
     window = _window(spec, spec.kernel, dilations=spec.kind == "max" or spec.dilation != (1, 1))
@@ -227,6 +230,17 @@ def pool2d(w, spec, inputs):
         w.needs(OPSET_OVERHANG)
     included = int(spec.count_include_pad)
     w.emit("AveragePool", inputs, **window, ceil_mode=ceil_mode, count_include_pad=included)
+
+
+def _every_stride(w, spec, x):
+    """Windows of one value: every stride-th of the padded x. onnxruntime takes no pool whose padding is as large as its
+    kernel, and puts a Pad before a pool back into it."""
+    steps, ends = w.constant("steps", spec.stride, np.int64), spec.infer(w.shape(x))[0][2:]
+    if any(side for pair in spec.padding for side in pair):
+        (top, bottom), (left, right) = spec.padding
+        x = w.emit("Pad", [x, w.constant("pads", [0, 0, top, left, 0, 0, bottom, right], np.int64)])
+    ends = w.constant("ends", [(count - 1) * step + 1 for count, step in zip(ends, spec.stride)], np.int64)
+    w.emit("Slice", [x, w.constant("starts", [0, 0], np.int64), ends, w.constant("axes", [2, 3], np.int64), steps])
 
 
 def _hangs_over(spec, x) -> bool:

@@ -99,6 +99,8 @@ CHAINS = {
         (ops.Pool2dSpec("avg", (2, 2), (2, 2), ((1, 1), (1, 1)), ceil_mode=True), {})
     ],
     "average pool, its own": [(ops.Pool2dSpec("avg", (3, 3), (1, 1), ((1, 1), (1, 1)), count_include_pad=False), {})],
+    "average pool of one value, padded": [(ops.Pool2dSpec("avg", (1, 1), (2, 3), ((0, 1), (2, 1))), {})],
+    "average pool of one value": [(ops.Pool2dSpec("avg", (1, 1), (3, 2), ((0, 0), (0, 0)), ceil_mode=True), {})],
     "global pools": [(ops.GlobalPool2dSpec("max"), {}), (ops.GlobalPool2dSpec("avg"), {})],
     "adaptive pool, equal windows": [(ops.AdaptiveAvgPool2dSpec((3, 7)), {})],
     "adaptive pool, overlapping windows": [(ops.AdaptiveAvgPool2dSpec((4, 5)), {})],
