@@ -6,8 +6,9 @@
 Doors: the built-in model's executable; `cnnkern.onnx.load` and `InferenceSession.run` of the file that
 `cnnkern.onnx.save` writes; `torch.compile(backend="cnnkern")` and `cnnkern.torch.from_module` of torchvision's module
 with the same weights. "lean" is torch.compile without TorchDynamo's guards on layers and without the check for changed
-weights; "dynamo" is torch.compile with a backend that computes nothing, which is what every backend pays. A door whose
-library is missing is left out and named. The answers are compared before anything is timed.
+weights; "dynamo" is torch.compile with a backend that computes nothing, called after the built-in model has run each
+time, as a network leaves the caches: what every backend pays. A door whose library is missing is left out and named.
+The answers are compared before anything is timed.
 """
 
 from __future__ import annotations
@@ -131,6 +132,8 @@ def time_doors(found: dict[str, Door], rounds: int) -> dict[str, list[float]]:
             call = found[name]
             call()
             for _ in range(CALLS - 1):
+                if name == "dynamo":
+                    found["built-in"]()
                 begin = time.perf_counter()
                 call()
                 times[name].append(1e3 * (time.perf_counter() - begin))
@@ -140,24 +143,20 @@ def time_doors(found: dict[str, Door], rounds: int) -> dict[str, list[float]]:
 def rows(times: dict[str, list[float]]) -> list[dict]:
     median, least = statistics.median(times["built-in"]), min(times["built-in"])
     allowed = max(LIMIT[0] * median, LIMIT[1])
-    return [
-        {
-            "door": name,
-            "median_ms": statistics.median(ms),
-            "minimum_ms": min(ms),
-            "over_median_us": 1e3 * (statistics.median(ms) - median),
-            "over_minimum_us": 1e3 * (min(ms) - least),
-            "within": statistics.median(ms) - median <= allowed,
-        }
-        for name, ms in times.items()
-    ]
+    found = []
+    for name, ms in times.items():
+        over = statistics.median(ms) - (median if name != "dynamo" else 0)  # which has no network in it
+        row = {"door": name, "median_ms": statistics.median(ms), "minimum_ms": min(ms), "over_median_us": 1e3 * over}
+        row["over_minimum_us"] = 1e3 * (min(ms) - (least if name != "dynamo" else 0))
+        found.append(row | {"within": over <= allowed})
+    return found
 
 
 def show(name: str, found: list[dict], shut: dict[str, str]) -> None:
     print(f"\n{name:24} {'median ms':>10} {'minimum':>10} {'over, us':>10} {'of minima':>10}  within 3 % or 50 us")
     for row in found:
         over = "".join(f" {row[key]:10.1f}" for key in ("over_median_us", "over_minimum_us"))
-        mark = "" if row["door"] in ("built-in", "dynamo") else "yes" if row["within"] else "NO"
+        mark = "" if row["door"] == "built-in" else "yes" if row["within"] else "NO"
         print(f"{row['door']:24} {row['median_ms']:10.3f} {row['minimum_ms']:10.3f}{over}  {mark}")
     for door, why in shut.items():
         print(f"{door} is left out: {why}")

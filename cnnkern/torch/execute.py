@@ -123,7 +123,7 @@ def _pointers(tensors: Sequence[torch.Tensor]) -> list[int]:
     return list(map(torch.Tensor.data_ptr, tensors))
 
 
-_VERSION = torch.Tensor._version.__get__
+_VERSION = operator.attrgetter("_version")
 
 
 def _versions(tensors: Sequence[torch.Tensor]) -> list[int]:
