@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 
 # Teams larger than the machine are tested too; OpenMP's idle workers would spin in the way of those that have work.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-sys.path.insert(0, str(Path(__file__).parent / "shared"))  # opcases.py, for the folders below
+sys.path.insert(0, str(Path(__file__).parent / "shared"))  # opcases, engines and the like, for the folders below
 sys.path.insert(1, str(Path(__file__).parent / "cuda"))  # host.py and hostruntime.py, likewise
 
 _COMMON = {"deadline": None, "print_blob": True, "suppress_health_check": list(HealthCheck)}

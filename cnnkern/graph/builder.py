@@ -166,15 +166,17 @@ class GraphBuilder:
         bias = self._param(f"{layer}.bias", (channels, p, q), "bias")
         return self.emit(LocallyConnected2dSpec(stride), (x, weight, bias), name)
 
-    def affine(self, x: str, name: str, factor: float, trained: bool = False) -> str:
-        """x times a number that is part of the network's definition; `trained`: then times a weight per channel, plus a
-        bias. A batch norm of fixed statistics, which is what other layers know to fold."""
+    def affine(self, x: str, name: str, factor: float) -> str:
+        """x times a number that is part of the network's definition, times a weight per channel, plus a bias: a batch
+        norm of fixed statistics."""
         layer, c = self._scoped(name), (self.channels(x),)
-        mean = self._param(f"{layer}.mean", c, "constant", 0.0)
-        var = self._param(f"{layer}.var", c, "constant", factor**-2)
-        weight = self._param(f"{layer}.weight", c, "bn_weight") if trained else ""
-        bias = self._param(f"{layer}.bias", c, "bn_bias") if trained else ""
-        return self.emit(BatchNormSpec(0.0), (x, mean, var, weight, bias), name)
+        params = (
+            self._param(f"{layer}.mean", c, "constant", 0.0),
+            self._param(f"{layer}.var", c, "constant", factor**-2),
+            self._param(f"{layer}.weight", c, "bn_weight"),
+            self._param(f"{layer}.bias", c, "bn_bias"),
+        )
+        return self.emit(BatchNormSpec(0.0), (x, *params), name)
 
     def batch_norm(self, x: str, name: str, eps: float = 1e-5, scale: bool = True, shift: bool = True) -> str:
         """Inference batch norm; `scale` and `shift`: whether it has gamma (weight) and beta (bias)."""

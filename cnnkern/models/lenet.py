@@ -63,13 +63,13 @@ def build_1998(g: GraphBuilder, x: str, num_classes: int, include_top: bool) -> 
 
 def squash(g: GraphBuilder, x: str, name: str) -> str:
     """1.7159 tanh(2/3 x), as the layer `<name>.squash`."""
-    x = g.activation(g.affine(x, f"{name}.steepness", 2 / 3), "tanh", f"{name}.tanh")
-    return g.affine(x, f"{name}.squash", 1.7159)
+    x = g.activation(g.scale(x, 2 / 3, f"{name}.steepness"), "tanh", f"{name}.tanh")
+    return g.scale(x, 1.7159, f"{name}.squash")
 
 
 def subsample(g: GraphBuilder, x: str, name: str) -> str:
     """weight * (sum of 2x2) + bias, per map."""
-    return g.affine(g.avg_pool(x, 2, name=f"{name}.pool"), name, 4.0, trained=True)
+    return g.affine(g.avg_pool(x, 2, name=f"{name}.pool"), name, 4.0)
 
 
 def sparse_conv(g: GraphBuilder, x: str, name: str) -> str:
@@ -89,7 +89,7 @@ def distances(g: GraphBuilder, x: str, name: str, num_classes: int) -> str:
     if num_classes > len(CODES):
         raise ValueError(f"num_classes: {g.graph.name} has codes for {len(CODES)} classes, got {num_classes}")
     image = g.reshape(x, (0, 1, HEIGHT, WIDTH))
-    square = g.affine(g.global_avg_pool(g.mul(image, image), f"{name}.mean"), f"{name}.square", HEIGHT * WIDTH)
+    square = g.scale(g.global_avg_pool(g.mul(image, image), f"{name}.mean"), HEIGHT * WIDTH, f"{name}.square")
     codes = tuple(tuple(-2.0 * value for value in code(digit)) for digit in range(num_classes))
     x = g.fixed_linear(x, name, codes, (float(HEIGHT * WIDTH),) * num_classes)
     x = g.add(g.reshape(x, (0, num_classes, 1, 1)), square, "distances")

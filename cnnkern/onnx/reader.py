@@ -175,6 +175,8 @@ def _opsets(imports: Sequence[Any], ir_version: int) -> dict[str, int]:
         domain = "" if entry.domain == "ai.onnx" else entry.domain
         if opsets.setdefault(domain, entry.version) != entry.version:
             raise ModelError(f"it imports two versions of the opset {domain or 'ai.onnx'!r}")
+        if domain and not 0 <= entry.version < 1 << 31:  # onnx's own checker holds them in 32 bits
+            raise ModelError(f"its opset of {domain!r} is {entry.version}; 0 to {(1 << 31) - 1} are read")
     newest, version = onnx.defs.onnx_opset_version(), opsets.get("")
     if version is None:
         if ir_version >= 3 and not opsets:

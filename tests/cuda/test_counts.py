@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from engines import WITHOUT_CUDA, cuda_on_host
 from hostruntime import HostRuntime
 from hypothesis import given
 from hypothesis import strategies as st
-from opcases import CONV_ALGOS, PROBLEMS, WITHOUT_CUDA, Case, cases, conv2d, cuda_on_host, examples
+from opcases import CONV_ALGOS, PROBLEMS, Case, cases, conv2d, examples
 
 from cnnkern import ops
 from cnnkern.backends.cuda import CudaBackend

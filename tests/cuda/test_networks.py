@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from engines import cuda_on_host
 from hostruntime import HostRuntime
-from opcases import cuda_on_host
 
 from cnnkern import models, testing
 from cnnkern.backends.cuda import CudaBackend

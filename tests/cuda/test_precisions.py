@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from engines import WITHOUT_CUDA, cuda_on_host
 from hypothesis import given
 from hypothesis import strategies as st
-from opcases import PROBLEMS, WITHOUT_CUDA, Case, cases, cuda_on_host, examples
+from opcases import PROBLEMS, Case, cases, examples
 
 from cnnkern import UnsupportedError, ops, testing
 

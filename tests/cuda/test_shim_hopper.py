@@ -9,9 +9,9 @@ from pathlib import Path
 import host
 import numpy as np
 import pytest
-from test_shim import ARGS, Kernels
+from shimkernels import ARGS, Kernels, on_the_shim
 
-pytestmark = pytest.mark.skipif(host.compiler() is None, reason="no C++ compiler")
+pytestmark = on_the_shim
 
 ARGS["planted_hopper.cu"] = ARGS["planted.cu"]
 BYTES = 64 * 128
@@ -42,12 +42,6 @@ MISTAKES = {
     "TWO_BARRIERS": r"sync_some<1> at .*:\d+, while other threads wait at .*:\d+",
     "TOO_FEW": r"deadlock.* 96 as thread \(\d+, 0, 0\) wait in sync_some",
 }
-
-
-@pytest.fixture(autouse=True)
-def _apart():
-    with host.apart():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ import warnings
 
 import numpy as np
 import pytest
-from opcases import engines, regions
+from engines import engines
+from opcases import regions
 
 import cnnkern
 from cnnkern import ModelError, models, ops, testing

@@ -9,7 +9,7 @@ import threading
 
 import numpy as np
 import pytest
-from opcases import numba
+from engines import numba
 
 import cnnkern
 from cnnkern import config

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from opcases import numba, regions
+from engines import numba
+from opcases import regions
 
 from cnnkern import UnsupportedError, config, models, ops, testing
 from cnnkern.measure.accuracy import variation

@@ -185,6 +185,8 @@ CASES: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "opset of the future": (single("Relu", opset=1000), "opset is 1000"),
     "opset zero": (single("Relu", opset=0), "opset is 0"),
     "opset below zero": (single("Relu", opset=-5), "opset is -5"),
+    "opset of a domain beyond 32 bits": (domains(("", 17), ("own", 1 << 31)), "opset of 'own' is 2147483648"),
+    "opset of a domain below zero": (domains(("", 17), ("own", -1)), "opset of 'own' is -1"),
     "two opsets": (domains(("", 17), ("", 13)), "opset"),
     "unknown domain": (domains(("", 17), domain="com.example"), "the_Relu.*com.example"),
     "unknown domain, imported": (domains(("", 17), ("com.example", 1), domain="com.example"), "the_Relu.*com.example"),

@@ -34,26 +34,17 @@ def draw(rng, rank: int, dilated: bool = True):
 
 
 @pytest.mark.parametrize("rank", (1, 2, 3))
-def test_max_pool(rank, rng):
+@pytest.mark.parametrize("op", ("MaxPool", "AveragePool"))
+def test_max_and_average_pool(op, rank, rng):
     for _ in range(DRAWS):
         x, attributes = draw(rng, rank)
+        if op == "AveragePool":
+            attributes["count_include_pad"] = int(rng.integers(0, 2))
         if "auto_pad" not in attributes:
             attributes["ceil_mode"] = int(rng.integers(0, 2))
-        check(Case("MaxPool", [x], attributes))
+        check(Case(op, [x], attributes))
     x, attributes = draw(rng, rank, dilated=False)
-    check(Case("MaxPool", [x], attributes, opset=7))
-
-
-@pytest.mark.parametrize("rank", (1, 2, 3))
-def test_average_pool(rank, rng):
-    for _ in range(DRAWS):
-        x, attributes = draw(rng, rank)
-        attributes["count_include_pad"] = int(rng.integers(0, 2))
-        if "auto_pad" not in attributes:
-            attributes["ceil_mode"] = int(rng.integers(0, 2))
-        check(Case("AveragePool", [x], attributes))
-    x, attributes = draw(rng, rank, dilated=False)
-    check(Case("AveragePool", [x], attributes, opset=7))
+    check(Case(op, [x], attributes, opset=7))
 
 
 @pytest.mark.parametrize("rank", (1, 2, 3))

@@ -7,7 +7,8 @@ from functools import partial
 
 import numpy as np
 import pytest
-from opcases import ODD_MEMORY, engines, laid_out
+from engines import engines
+from opcases import ODD_MEMORY, laid_out
 
 import cnnkern
 from cnnkern import UnsupportedError, config, functional, testing

@@ -6,9 +6,10 @@ import threading
 
 import numpy as np
 import pytest
+from engines import engines
 from hypothesis import given
 from hypothesis import strategies as st
-from opcases import CONV_ALGOS, PARAMETERS, PROBLEMS, Case, cases, conv2d, engines, examples, laid_out
+from opcases import CONV_ALGOS, PARAMETERS, PROBLEMS, Case, cases, conv2d, examples, laid_out
 
 from cnnkern import UnsupportedError, config, ops, testing
 

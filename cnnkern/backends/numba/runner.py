@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from ...graph.executor import StepRunner
 from ...graph.plan import Plan
-from ...graph.watch import Watch
 from ...ops.base import product
+from ..base import Step
 from .conv import fresh
 from .tiles import WIDTH
 
 
-class NumbaRunner:
-    """A `graph.executor.Runner`. Steps are called as run(new, *arrays), new(shape) giving the place of an output.
+class NumbaRunner(StepRunner):
+    """Steps are called as run(new, *arrays), new(shape) giving the place of an output.
 
     Args:
         placed: the values that lie in the arena, float32 all of them.
     """
 
     def __init__(self, plan: Plan, weights: Mapping[str, np.ndarray], placed: Collection[str]):
-        self._plan, self._weights, self._placed = plan, weights, placed
+        super().__init__(plan, weights)
+        self._placed = placed
 
     def new_context(self) -> dict[str, np.ndarray]:
         """The place of every value that has one."""
@@ -35,24 +36,6 @@ class NumbaRunner:
                     places[name] = arena[offset // 4 : offset // 4 + product(shape)].reshape(shape)
         return places
 
-    def run(self, context, inputs: Sequence, outputs: Sequence | None, watch: Watch | None) -> list[np.ndarray]:
-        values = dict(zip((value.name for value in self._plan.inputs), inputs))
-
-        def fetch(name: str):
-            return None if not name else values[name] if name in values else self._weights[name]
-
-        for step in self._plan.steps:
-            start = time.perf_counter()
-            place = context.get(step.outputs[0])
-            made = step.run(fresh if place is None else lambda shape: place, *map(fetch, step.inputs))  # noqa: B023
-            ms = 1e3 * (time.perf_counter() - start)
-            values.update(zip(step.outputs, made))
-            if watch is not None:
-                watch(step, ms, fetch)
-        results = [fetch(value.name) for value in self._plan.outputs]
-        if outputs is None:
-            given = (*inputs, *self._weights.values())
-            return [y.copy() if any(np.may_share_memory(y, a) for a in given) else y for y in results]
-        for target, result in zip(outputs, results):
-            np.copyto(target, result)
-        return list(outputs)
+    def call(self, step: Step, arrays: Iterable[np.ndarray | None], context) -> Sequence[np.ndarray]:
+        place = context.get(step.outputs[0])
+        return step.run(fresh if place is None else lambda shape: place, *arrays)

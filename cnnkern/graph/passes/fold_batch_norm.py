@@ -7,7 +7,7 @@ import numpy as np
 
 from ...ops import AddSpec, BatchNormSpec, Conv2dSpec, LinearSpec, MulSpec, UnarySpec
 from ..ir import Graph, Node
-from .rewrite import Reads, add_param, prune
+from .rewrite import Reads, add_param, operands, prune
 
 
 def fold_batch_norm(graph: Graph, weights: dict) -> tuple[Graph, dict]:
@@ -38,37 +38,32 @@ def _foldable(node: Node, reads: Reads, weights: dict) -> Node | None:
     """The layer that `node` folds into, or None."""
     if not is_affine(node, reads.graph, weights) or getattr(node.spec, "activation", None) is not None:
         return None
-    x = operand(node, weights)
+    (x,), _ = operands(node.inputs, weights)
     layer = reads.producer.get(x)
     if layer is None or not isinstance(layer.spec, (Conv2dSpec, LinearSpec)) or layer.spec.activation is not None:
         return None
-    constants, residual = layer.inputs[1:3], layer.inputs[3:4]
-    if any(residual) or any(name and name not in weights for name in constants):
+    computed, _ = operands(layer.inputs[1:3], weights)
+    if computed or any(layer.inputs[3:4]):  # a weight or a bias that is no constant, a residual
         return None
     return layer if reads.feeds_only(x, node) else None
 
 
 def is_affine(node: Node, graph: Graph, weights: dict) -> bool:
     """Whether it is y = scale * x + shift with known vectors over the channels, or numbers."""
-    if len(node.inputs) == 1 and node.inputs[0] in weights:
-        return False  # of a constant
+    values, constants = operands(node.inputs, weights)
+    if len(values) != 1:
+        return False
     if isinstance(node.spec, UnarySpec):
         return node.spec.kind == "affine"
     if isinstance(node.spec, BatchNormSpec):
-        return node.inputs[0] not in weights and all(name in weights for name in node.inputs[1:] if name)
-    if not isinstance(node.spec, (AddSpec, MulSpec)) or sum(name in weights for name in node.inputs) != 1:
+        return values[0] == node.inputs[0]
+    if not isinstance(node.spec, (AddSpec, MulSpec)):
         return False
-    x, (constant,) = operand(node, weights), [name for name in node.inputs if name in weights]
-    shape, along = graph.shape(x), weights[constant].shape
+    shape, along = graph.shape(values[0]), weights[constants[0]].shape
     if len(along) > len(shape) or len(shape) < 2 or graph.shape(node.outputs[0]) != shape:
         return False
     along = (1,) * (len(shape) - len(along)) + along
     return all(size == 1 for axis, size in enumerate(along) if axis != 1)
-
-
-def operand(node: Node, weights: dict) -> str:
-    """The input of an affine node that is no constant."""
-    return next(name for name in node.inputs if name not in weights)
 
 
 def affine(node: Node, weights: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -79,7 +74,8 @@ def affine(node: Node, weights: dict) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(node.spec, UnarySpec):
         return np.array([node.spec.alpha]), np.array([node.spec.beta])
     if isinstance(node.spec, (AddSpec, MulSpec)):
-        (constant,) = (np.asarray(weights[name], np.float64).reshape(-1) for name in node.inputs if name in weights)
+        _, (name,) = operands(node.inputs, weights)
+        constant = np.asarray(weights[name], np.float64).reshape(-1)
         return (constant, np.zeros(1)) if isinstance(node.spec, MulSpec) else (np.ones(1), constant)
     mean, var, gamma, beta = (
         np.asarray(weights[name], np.float64) if name else None for name in (*node.inputs[1:], "", "")[:4]

@@ -8,7 +8,7 @@ from ...ops import BatchNormSpec, Conv2dSpec
 from ...ops.conv import NO_PADDING, PROLOGUES
 from ..ir import Graph, Node
 from .fold_batch_norm import affine
-from .rewrite import Reads, add_param, prune
+from .rewrite import Reads, add_param, operands, prune
 
 
 def fuse_prologue(graph: Graph, weights: dict) -> tuple[Graph, dict]:
@@ -40,8 +40,8 @@ def _takes_prologue(node: Node, graph: Graph) -> bool:
 
 
 def _is_prologue(node: Node, weights: dict) -> bool:
-    known = all(name in weights for name in node.inputs[1:] if name)
-    return isinstance(node.spec, BatchNormSpec) and node.spec.activation in (None, *PROLOGUES) and known
+    computed, _ = operands(node.inputs[1:], weights)
+    return isinstance(node.spec, BatchNormSpec) and node.spec.activation in (None, *PROLOGUES) and not computed
 
 
 def _join(norm: Node, conv: Node, graph: Graph, weights: dict) -> Node:

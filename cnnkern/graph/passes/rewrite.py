@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -21,6 +21,12 @@ class Reads:
         """Whether `node` reads `value` once, nobody else does, and it is no graph output."""
         readers = self.consumers.get(value, [])
         return len(readers) == 1 and readers[0] is node and value not in self.graph.outputs
+
+
+def operands(names: Iterable[str], weights: Mapping) -> tuple[list[str], list[str]]:
+    """A node's inputs, or some of them, as (values, constants); absent ones are neither."""
+    given = [name for name in names if name]
+    return [name for name in given if name not in weights], [name for name in given if name in weights]
 
 
 def prune(graph: Graph, weights: Mapping) -> tuple[Graph, dict]:
