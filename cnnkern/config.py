@@ -104,6 +104,13 @@ def get(name: str) -> Any:
     return setting.parse(setting.variable, text) if text else setting.default
 
 
+def in_force() -> tuple:
+    """A key that differs where `with`s or set_num_threads do: what may change between two calls. Cheaper than reading
+    every setting, and touches little memory, which a network has just driven out of the caches."""
+    inner = _overrides.get()
+    return (_threads, *inner.items()) if inner else (_threads,)
+
+
 def settings() -> dict[str, Any]:
     """Every variable's name -> its value here and now."""
     return {setting.variable: get(name) for name, setting in SETTINGS.items()}
@@ -132,6 +139,12 @@ class overrides:
             for name, value in values.items()
         }
         self._tokens: list[Token] = []
+
+    def again(self) -> overrides:
+        """The same for another block, which may be another thread's; nothing is checked a second time."""
+        other = object.__new__(overrides)
+        other._values, other._tokens = self._values, []
+        return other
 
     def __enter__(self) -> overrides:
         self._tokens.append(_overrides.set({**_overrides.get(), **self._values}))

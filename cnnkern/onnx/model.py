@@ -178,7 +178,8 @@ class OnnxModel(Model):
     def run(
         self, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None, backend: Any = None
     ) -> list[np.ndarray]:
-        """Run the model.
+        """Run the model. Plans are kept for the shapes and settings that they were made for; those of the environment
+        are read then.
 
         Args:
             feeds: an array by input name, of the declared dtype; inputs that have an initialiser may be left out.
@@ -199,7 +200,7 @@ class OnnxModel(Model):
             self._value_key(arrays, given),
             None if outputs is None else tuple(outputs),
             backend,
-            self._settings(),
+            config.in_force(),
         )
         entry = self._entries.get(key)
         if entry is None:
@@ -245,6 +246,8 @@ class OnnxModel(Model):
     def _feeds(self, x: Any) -> Mapping[str, Any]:
         if isinstance(x, Mapping):
             return x
+        if type(x) is np.ndarray and len(self.inputs) == 1:  # the most frequent call
+            return {self.inputs[0].name: x}
         return dict(zip((port.name for port in self.inputs), by_position(x, self._inputs, "x")))
 
     @property

@@ -16,7 +16,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -71,6 +70,7 @@ class InferenceSession:
         self._options: SessionOptions = (sess_options or SessionOptions()).copied()
         if self._options.optimized_model_filepath:
             warn_once("optimized_model_filepath", "no optimized model is written: a plan is no ONNX file")
+        self._blocks: dict[int, config.overrides] = {}  # of settings, by how much is said
         self._trace = Trace(self._options.profile_file_prefix) if self._options.enable_profiling else None
         if self._trace is not None:
             weakref.finalize(self, self._trace.close)  # a script that does not end_profiling finds its file too
@@ -305,20 +305,18 @@ class InferenceSession:
         by_name = dict(zip(once, results))
         return [by_name[name] for name in names]
 
-    def _settings(self, run_options: RunOptions | None) -> AbstractContextManager:
+    def _settings(self, run_options: RunOptions | None) -> config.overrides:
         """The session's threads and wordiness, around what it does."""
-        settings: dict[str, int] = {}
-        if self._options.intra_op_num_threads:
-            settings["num_threads"] = self._options.intra_op_num_threads
         wordy = self._options if run_options is None or run_options.log_severity_level else run_options
         level = wordy.log_severity_level
-        if (default_severity() if level < 0 else level) == 0:
-            settings["verbose"] = 1 + wordy.log_verbosity_level
-        return config.overrides(**settings) if settings else _NOTHING
+        verbose = 1 + wordy.log_verbosity_level if (default_severity() if level < 0 else level) == 0 else 0
+        block = self._blocks.get(verbose)
+        if block is None:
+            said = {"num_threads": self._options.intra_op_num_threads, "verbose": verbose}
+            block = config.overrides(**{name: value for name, value in said.items() if value})
+            self._blocks[verbose] = block
+        return block.again()
 
     def _synchronize(self) -> None:
         if self._providers.cuda is not None:
             self._providers.cuda.runtime().synchronize()
-
-
-_NOTHING = nullcontext()

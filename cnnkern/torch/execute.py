@@ -63,6 +63,10 @@ class Program:
             results.append(env[output].clone() if folded and isinstance(env[output], torch.Tensor) else env[output])
         return results
 
+    def piece_of(self, position: int) -> borders.Piece | None:
+        """The one piece that a whole graph is, where it reads nothing but the argument at this position."""
+        return self.whole if self._positions == [position] else None
+
     def inputs(self, arguments: Sequence[Any]) -> list[Any]:
         """The arrays of the one piece that a whole graph is."""
         return [borders.to_numpy(arguments[i]) for i in self._positions]

@@ -54,6 +54,7 @@ class ModuleExecutable:
         say(self._get([*self._tensors, *examples]).explanation(), options)
         alone = self._tree == _flat(((0,), {}))[0] and self._result == pytree.tree_flatten(0)[1]
         self._plainly = self._examples[0] if alone and isinstance(self._examples[0], tuple) else None
+        self._piece = None if options["check_weights"] else self._programs.program.piece_of(len(self._tensors))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The module's result for inputs of the compiled shapes: tensors for tensors, NumPy arrays for NumPy arrays.
@@ -64,6 +65,8 @@ class ModuleExecutable:
         if self._plainly is not None and not kwargs and len(args) == 1 and type(args[0]) is torch.Tensor:
             x, (shape, dtype) = args[0], self._plainly  # by far the most frequent call needs no trees
             if x.shape == shape and x.dtype is dtype and not x.requires_grad:
+                if self._piece is not None:
+                    return self._piece([x])[0]
                 arguments = [*self._tensors, x]
                 return self._programs.get(arguments).run(arguments)[0]
         arguments, as_numpy = self._checked(args, kwargs)

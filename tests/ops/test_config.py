@@ -149,6 +149,27 @@ def test_forced_algorithm_reaches_the_backend():
         assert spy.seen == ("direct", "float32")
 
 
+def test_a_block_serves_many_calls_and_threads():
+    """What is in force is the same key wherever the same holds, and another where it does not."""
+    block, outside, seen = config(num_threads=3), config.in_force(), []
+    assert hash(outside) == hash(config.in_force()) and outside == config.in_force()
+
+    def nested():
+        with block.again():
+            before = config.in_force()
+            with block.again(), config(precision="strict"):
+                assert config.in_force() != before
+            seen.append((config.get_num_threads(), config.in_force() == before != outside))
+        seen.append(config.in_force() == outside)
+
+    threads = [threading.Thread(target=nested) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(str, seen)) == sorted(map(str, [(3, True), True] * 4))
+
+
 def test_import_needs_numpy_alone():
     """No optional package, no native module, nothing printed."""
     code = (
