@@ -11,9 +11,10 @@ call of a compiled module they are recognised (address and PyTorch's own count o
 the graph again. Changes through `.data` in place, or through another library's view of the same memory, are not counted
 nor noticed.
 
-TorchDynamo looks at every layer and weight at each call, whatever the backend: 0.1 ms for mobilenet_v2, more when they
-have left the caches. `options={"guard_filter_fn": torch.compiler.skip_guard_on_inbuilt_nn_modules_unsafe}` spares most
-of it where the module stays as it is, `"check_weights": False` our own part; `from_module` has neither.
+TorchDynamo looks at every layer and weight at each call, whatever the backend: 0.1 ms for mobilenet_v2, 0.6 when the
+network has driven them out of the caches. `options={"guard_filter_fn":
+torch.compiler.skip_guard_on_inbuilt_nn_modules_unsafe}` spares most of it where the module stays as it is,
+`"check_weights": False` our own part, 0.1 to 0.2 ms; `from_module` has neither.
 
 For inference: where gradients are on, or batch norm or dropout is in training mode, PyTorch runs the graph itself and a
 warning says so once. float32 only; other types stay in PyTorch. `import cnnkern` does not import torch.
@@ -49,7 +50,8 @@ def backend(gm: torch.fx.GraphModule, example_inputs: Sequence[Any], *, mode: An
         mode: accepted for torch.compile's sake; there is nothing to choose.
         options: of `torch.compile`, all may be left out:
             backend, threads, precision, free_weights, autotune: as `Model.compile` takes them.
-            check_weights: False leaves out the check for changed weights, about 0.1 microseconds a tensor and call.
+            check_weights: False leaves out the check for changed weights, 0.1 to 0.5 microseconds a tensor and
+                call.
             explain: True writes to stderr what runs on cnnkern and what stays in PyTorch, and why.
     Returns:
         A function of the graph's inputs; `.programs` holds what was made.
