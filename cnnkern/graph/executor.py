@@ -10,7 +10,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -24,8 +24,9 @@ from .ir import Graph, Value
 from .memory import dense_bytes, plan_memory
 from .plan import Plan, make_plan, new_step, shape_text
 from .views import own_buffers
-from .watch import Watch, watching
+from .watch import Watch, in_force, watching
 
+FLOAT32 = np.dtype(np.float32)
 MAX_CONTEXTS = 8  # concurrent callers beyond it wait for one to return: an arena each is memory, not speed
 
 
@@ -65,6 +66,9 @@ class Executable:
             if step.spec.by_value and all(step.inputs[position] in at for position in step.spec.by_value)
         ]
         self._contexts = ContextPool(runner.new_context, max_contexts)
+        usual = len(plan.inputs) == 1 and not self._by_value and plan.inputs[0].dtype == "float32"
+        self._usual = tuple(plan.inputs[0].shape) if usual else None  # of x, where there is nothing else to look at
+        self._unwatched: tuple | None = None  # what was in force when nobody watched, the environment read with it
 
     @property
     def steps(self) -> list[Step]:
@@ -87,14 +91,25 @@ class Executable:
             out: the array to fill, or a sequence of them; may be x itself where the shapes are the same.
         Returns:
             The output, `out` itself where given; a tuple where the graph has several.
+        CNNKERN_VERBOSE and CNNKERN_CHECK are read at the first call; a `with cnnkern.config` counts at each.
         Raises:
             TypeError, ValueError: what is wrong with x or out, before anything runs.
         """
-        inputs = self._checked_inputs(x)
+        # A network drives the caches out, so that every object touched here costs a miss: the usual call touches few.
+        if type(x) is np.ndarray and x.shape == self._usual and x.dtype is FLOAT32:
+            inputs = [x]
+        else:
+            inputs = self._checked_inputs(x)
         outputs = None if out is None else self._checked_outputs(out)
         aliased = outputs is not None and any(_may_share(a, b) for a in outputs for b in inputs)
-        with self._contexts.borrow() as context:
-            results = self._runner.run(context, inputs, None if aliased else outputs, watching(self.plan.backend))
+        watch = None if in_force() == self._unwatched else self._watch()
+        context = self._contexts.take()
+        try:
+            results = self._runner.run(context, inputs, None if aliased else outputs, watch)
+        except BaseException:
+            self._contexts.drop()
+            raise
+        self._contexts.give(context)
         if aliased:  # no step may read what another has written already
             for target, result in zip(outputs, results):
                 np.copyto(target, result)
@@ -162,6 +177,13 @@ class Executable:
         self._runner.run(context, inputs, None, lambda step, ms, fetch: times.append(ms))
         return times
 
+    def _watch(self) -> Watch | None:
+        """Who watches a call, here and now."""
+        key, watch = in_force(), watching(self.plan.backend)
+        if watch is None:
+            self._unwatched = key
+        return watch
+
     def _checked_inputs(self, x) -> list[np.ndarray]:
         arrays = by_position(x, self.plan.inputs, "x")
         labels = [label("x", value, self.plan.inputs) for value in self.plan.inputs]
@@ -181,26 +203,67 @@ class Executable:
 
 
 class ContextPool:
-    """Contexts made when needed, never more than `limit`; the last one returned is lent first (its memory is warm)."""
+    """Contexts made when needed, never more than `limit`; the last one returned is lent first (its memory is warm).
+
+    One that is idle is taken and given without a lock: `list.pop` and `append` are atomic.
+    """
 
     def __init__(self, make: Callable[[], Any], limit: int):
         if limit < 1:
             raise ValueError(f"max_contexts: at least 1 is accepted, got {limit}")
-        self._make = make
-        self._free: list[Any] = []
-        self._places = threading.BoundedSemaphore(limit)
+        self._make, self._limit = make, limit
+        self._idle: list[Any] = []
+        self._changed = threading.Condition()
+        self._made = self._waiting = 0
+
+    def take(self) -> Any:
+        """A context for this caller alone; waits while all are lent. `give` it back, or `drop` it."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._make_or_wait()
+
+    def give(self, context: Any) -> None:
+        self._idle.append(context)
+        if self._waiting:  # they count themselves before they look for idle ones
+            with self._changed:
+                self._changed.notify()
+
+    def drop(self) -> None:
+        """Instead of `give`: a context whose run failed may be in any state."""
+        with self._changed:
+            self._made -= 1
+            self._changed.notify()
 
     @contextmanager
     def borrow(self) -> Iterator[Any]:
-        """A context for this caller alone; waits while all are lent."""
-        with self._places:
-            try:
-                context = self._free.pop()
-            except IndexError:
-                context = self._make()
+        """`take`, and `give` or `drop`, around a block."""
+        context = self.take()
+        try:
             yield context
-            # Not in a finally: a context whose run failed may be in any state, and is dropped.
-            self._free.append(context)
+        except BaseException:
+            self.drop()
+            raise
+        self.give(context)
+
+    def _make_or_wait(self) -> Any:
+        with self._changed:
+            self._waiting += 1
+            try:
+                while True:
+                    with suppress(IndexError):
+                        return self._idle.pop()
+                    if self._made < self._limit:
+                        break
+                    self._changed.wait()
+                self._made += 1
+            finally:
+                self._waiting -= 1
+        try:
+            return self._make()
+        except BaseException:
+            self.drop()
+            raise
 
 
 class StepRunner:

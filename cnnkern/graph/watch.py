@@ -28,6 +28,11 @@ def listening(watch: Watch) -> Iterator[None]:
         _listener.reset(token)
 
 
+def in_force() -> tuple:
+    """A key of what `watching` hangs on, but for the environment."""
+    return (_listener.get(), *config.in_force())
+
+
 def watching(backend: str) -> Watch | None:
     """What the settings ask for here and now (CNNKERN_VERBOSE, CNNKERN_CHECK), and who listens; None for the fast
     road."""

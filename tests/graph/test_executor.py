@@ -216,6 +216,44 @@ def test_contexts_are_reused_bounded_and_never_shared():
         assert second is first
 
 
+def test_no_caller_waits_for_ever():
+    """More threads than contexts, some of which fail: everyone gets one, and no context is lent twice."""
+    pool, lent, failed = ContextPool(object, limit=2), set(), []
+
+    def use(which):
+        for i in range(400):
+            context = pool.take()
+            if context in lent:
+                failed.append(which)
+            lent.add(context)
+            lent.discard(context)
+            if (i + which) % 50:
+                pool.give(context)
+            else:
+                pool.drop()
+
+    threads = [threading.Thread(target=use, args=(which,), daemon=True) for which in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failed and not any(thread.is_alive() for thread in threads)
+
+
+def test_watching_is_asked_for_at_the_first_call_and_by_a_with_at_each(monkeypatch, capfd):
+    exe, x = compiled(batch=1)
+    exe(x)
+    assert not capfd.readouterr().err
+    with cnnkern.config(verbose=1):
+        exe(x)
+    assert capfd.readouterr().err
+    exe(x)
+    assert not capfd.readouterr().err
+    monkeypatch.setenv("CNNKERN_VERBOSE", "1")
+    compiled(batch=1)[0](x)
+    assert capfd.readouterr().err
+
+
 def test_a_context_whose_run_failed_is_dropped_and_its_place_freed():
     pool = ContextPool(object, limit=1)
     with pytest.raises(ZeroDivisionError), pool.borrow() as broken:
