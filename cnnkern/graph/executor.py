@@ -96,8 +96,9 @@ class Executable:
             TypeError, ValueError: what is wrong with x or out, before anything runs.
         """
         # A network drives the caches out, so that every object touched here costs a miss: the usual call touches few.
-        if type(x) is np.ndarray and x.shape == self._usual and x.dtype is FLOAT32:
-            inputs = [x]
+        one = x[0] if type(x) is list and len(x) == 1 else x
+        if type(one) is np.ndarray and one.shape == self._usual and one.dtype is FLOAT32:
+            inputs = [one]
         else:
             inputs = self._checked_inputs(x)
         outputs = None if out is None else self._checked_outputs(out)

@@ -193,19 +193,14 @@ class OnnxModel(Model):
         """
         arrays = [check(feeds) for check in self._checks]
         given = self._given(feeds) if len(feeds) != len(arrays) else {}
-        if any(type(array) is not np.ndarray for array in arrays):  # on a GPU, which chooses; or a sequence
-            backend = backends.choose(backend, *arrays)
-        key = (
-            tuple([array.shape for array in arrays]) if not self._needs_stages else None,
-            self._value_key(arrays, given),
-            None if outputs is None else tuple(outputs),
-            backend,
-            config.in_force(),
-        )
-        entry = self._entries.get(key)
-        if entry is None:
-            entry = self._entries.get_or_make(key, lambda: self._entry(arrays, given, outputs, backend))
-        return entry(arrays)
+        return self._kept_entry(arrays, given, outputs, backend)(arrays)
+
+    def entry(self, arrays: Sequence[np.ndarray], outputs: Sequence[str] | None, backend: Any) -> Callable | None:
+        """What `run` calls for inputs of these shapes, in order, under the settings now in force: a function from their
+        list to the list of outputs. None where more than shapes matters."""
+        if self._valued or self._needs_stages or not self._program_of(arrays, {}).stage.is_last:
+            return None
+        return self._kept_entry(arrays, {}, outputs, backend)
 
     def prepare(self, shapes: Sequence[Sequence[Any] | None], backend: Any = None) -> None:
         """Plan now what `run` would plan for inputs of these shapes; where one is open, or a shape inside hangs on
@@ -334,6 +329,21 @@ class OnnxModel(Model):
     def _settings(self) -> tuple:
         get = config.get
         return get("precision"), get("conv_algo"), config.get_num_threads(), get("backend"), get("isa")
+
+    def _kept_entry(self, arrays, given, outputs, backend) -> Callable[[Sequence[Any]], list[np.ndarray]]:
+        if any(type(array) is not np.ndarray for array in arrays):  # on a GPU, which chooses; or a sequence
+            backend = backends.choose(backend, *arrays)
+        key = (
+            tuple([array.shape for array in arrays]) if not self._needs_stages else None,
+            self._value_key(arrays, given),
+            None if outputs is None else tuple(outputs),
+            backend,
+            config.in_force(),
+        )
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries.get_or_make(key, lambda: self._entry(arrays, given, outputs, backend))
+        return entry
 
     def _entry(self, arrays, given, outputs, backend) -> Callable[[Sequence[Any]], list[np.ndarray]]:
         """A function from the inputs' arrays to the outputs asked for, made for arrays like these."""

@@ -75,7 +75,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "onnx.model": ({"onnx", "model", "weights", "graph", "backends", "ops", "config", "errors"}, {"numpy"}),
     "onnx.backend": ({"onnx", "backends", "errors"}, {"numpy", "onnx"}),
     # onnxruntime's calls; onnx itself comes in with the loader alone.
-    "onnx.session": ({"onnx", "config", "errors"}, {"numpy"}),
+    "onnx.session": ({"onnx", "graph", "config", "errors"}, {"numpy"}),
     "onnx.session_ports": ({"onnx", "backends", "errors"}, {"numpy"}),
     "onnx.session_options": ({"ops", "errors"}, set()),
     "onnx.session_errors": ({"errors"}, set()),
